@@ -61,10 +61,8 @@ class CallTable(TorchFunctionMode):
         return func(*args, **named)
 
     def check(self, ended: Iterable[Frame]) -> None:
-        """A pass is over, with these calls of modules: what came another way than the traced one tells nothing.
-
-        A branch that calls `relu` once more shifts all later calls by one: their values would be of other filters.
-        """
+        """A pass is over, with these calls of modules: what came another way than the traced one tells nothing."""
+        # A branch that calls `relu` once more shifts all later calls by one: their values would be of other filters.
         for frame in ended:
             functions = self._entries.get(frame.path, {})
             for name, count in frame.counts.items():

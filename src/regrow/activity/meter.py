@@ -47,18 +47,11 @@ class _Request:
 
 
 class ActivityMeter:
-    """Reads what filters give their readers while a model trains, and leaves no trace in it.
+    """Reads what filters give their readers while a model trains, and leaves no trace in it."""
 
-    A pass is a call of the model, or of a part of it, with gradients and in training mode. It is read as it runs. Where
-    a part of the model is compiled, nobody sees what happens inside: there the pass is run once more before, eagerly,
-    with the same numbers.
-
-    Attributes:
-        ranges: Whether anybody wants to know who is silent.
-
-    Args:
-        wiring: Its wiring.
-    """
+    # A pass is a call of the model, or of a part of it, with gradients and in training mode. It is read as it runs.
+    # Where a part of the model is compiled, nobody sees what happens inside: there the pass is run once more before,
+    # eagerly, with the same numbers.
 
     def __init__(self, model: nn.Module, wiring: Wiring) -> None:
         # Weak: the meter is the value of a dictionary whose weak key is the model, which a reference from here would
@@ -80,7 +73,8 @@ class ActivityMeter:
         self._before: list[Callable[[Arguments], None]] = []
         # What is worked out of the tensors of the pass that is under way.
         self.tensors = PassTensors()
-        self.sums = self.ranges = False  # whether anybody wants sums
+        # Whether anybody wants sums, and to know who is silent.
+        self.sums = self.ranges = False
         self.passes = 0  # how many were read so far
         # What the newest training pass was called with, while anybody asks for it.
         self.calls = KeptCalls()
@@ -106,12 +100,7 @@ class ActivityMeter:
     def ask(
         self, who: object, layers: Set[str], *, sums: bool = False, ranges: bool = True
     ) -> None:
-        """Say what is to be read in the passes from here on, until something else is asked.
-
-        Args:
-            sums: Sums of all values too, and not only whether they are equal.
-            ranges: Whether they are equal. False: that is worth nothing here, and is not looked at for its sake.
-        """
+        """Say what is to be read in the passes from here on: whether values are equal (`ranges`), and their sums."""
         asked = self._asked.setdefault(id(who), _Request())
         if (asked.layers, asked.sums, asked.ranges) != (layers, sums, ranges):
             asked.layers, asked.sums, asked.ranges = layers, sums, ranges
@@ -136,11 +125,7 @@ class ActivityMeter:
         self._arrange()
 
     def keep_calls(self, who: object, *, wanted: bool, whole: bool = True) -> None:
-        """Keep in `calls` what training passes are called with, from here on or not any more.
-
-        Args:
-            whole: Of calls of the whole model alone, which costs the least; else of calls of its parts too.
-        """
+        """Keep in `calls` what training passes are called with, or not; `whole`, the cheapest: of the model alone."""
         if self.calls.ask(who, wanted=wanted, whole=whole):
             self._arrange()
 
@@ -152,11 +137,7 @@ class ActivityMeter:
     def show(
         self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Take a pass that no module has made: what each layer's filters give, from somebody who knows.
-
-        Args:
-            values: By layer, what its readers take of it, examples on the first axis, as at its first outlet.
-        """
+        """Take a pass that no module has made: by layer what its readers take at its first outlet, examples first."""
         for path, x in (inputs or {}).items():
             if path in self._passes:
                 self._passes[path].hear(x)

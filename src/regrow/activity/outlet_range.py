@@ -28,11 +28,7 @@ Centre = tuple[Tensor | float, Tensor | float]
 
 
 class OutletRange:
-    """The range of what filters give at one outlet, over the calls of a pass.
-
-    Args:
-        device: Where its values are.
-    """
+    """The range of what filters give at one outlet, over the calls of a pass."""
 
     def __init__(self, outlet: Outlet, count: int, device: torch.device) -> None:
         self.broken = False

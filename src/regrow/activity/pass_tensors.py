@@ -57,15 +57,9 @@ class PassTensors:
         return found
 
     def sums(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:
-        """Sums over some of the examples, evenly spaced.
-
-        Args:
-            over: Its axes but those of channels, examples first; none: a single example.
-
-        Returns:
-            By channel the sum, the sum of sizes and the number of positive values, (3, *sizes) float64; and how many
-            values were summed in all.
-        """
+        """Sums over some of the examples, evenly spaced; `over` as in `ends_of_a_few`, or () for a single example."""
+        # By channel the sum, the sum of sizes and the number of positive values, (3, *sizes) float64; and how many
+        # values were summed in all.
         key = self._key(x, over)
         found = self._sums.get(key)
         if found is None:
@@ -89,10 +83,8 @@ class PassTensors:
         return x.as_strided(shape, strides, x.storage_offset() + further)
 
     def _key(self, x: Tensor, over: Sequence[int]) -> Hashable:
-        """Says which values these are, and not only where: what is freed in the pass gives its place to others.
-
-        A weak reference keeps the storage's own number from being used again, and none of its memory.
-        """
+        """Says which values these are, and not only where: what is freed in the pass gives its place to others."""
+        # A weak reference keeps the storage's own number from being used again, and none of its memory.
         # With `_version` below: what is written into in place between two looks is no longer the same values.
         met = StorageWeakRef(x.untyped_storage())
         self._met.setdefault(met.cdata, met)

@@ -37,11 +37,7 @@ class PassReading:
 
 
 class LayerPass:
-    """What the pass that is under way has shown of one layer so far.
-
-    Args:
-        flow: Where its filters leave.
-    """
+    """What the pass that is under way has shown of one layer so far."""
 
     def __init__(self, flow: Flow, count: int, *, groups: int, device: torch.device) -> None:
         self.outlets = [OutletRange(each, count, device) for each in flow.outlets]
@@ -63,11 +59,7 @@ class LayerPass:
         )
 
     def hear(self, x: Tensor) -> None:
-        """Take what the layer is called with: it is looked at only if one of its filters turns out to be silent.
-
-        Args:
-            x: Its input. Kept until the layer has given something, as autograd keeps it.
-        """
+        """Take what the layer is called with: it is looked at only if one of its filters turns out to be silent."""
         if x.numel() and -x.ndim <= self._axis < x.ndim:
             # Kept and not read: nobody is silent in nearly every pass, and then what was heard does not matter.
             self._heard.append((x.detach(), x._version))  # pyright: ignore[reportPrivateUsage]

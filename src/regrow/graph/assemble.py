@@ -46,13 +46,10 @@ def assemble(
     record: Record,
     outputs: Sequence[Tensor],
     *,
+    # By weight, why evaluation and training do not use it alike: such layers are left alone.
     apart: Mapping[str, str] = MappingProxyType({}),
 ) -> Wiring:
-    """Turn a finished trace into a wiring.
-
-    Args:
-        apart: By weight, why evaluation and training do not use it alike: such layers are left alone.
-    """
+    """Turn a finished trace into a wiring."""
     table = record.table
     around: defaultdict[int, _Around] = defaultdict(_Around)
     for layer in record.layers:

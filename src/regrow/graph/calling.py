@@ -21,11 +21,7 @@ _CLOSED: Final = (
 
 
 def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of a call; tensors are copied, since a model may write into its input.
-
-    Args:
-        example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
-    """
+    """Positional and keyword arguments of a call; tensors are copied, since a model may write into its input."""
     copied = map_tensors(example_inputs, lambda tensor: tensor.detach().clone())
     if isinstance(copied, Tensor):
         return (copied,), {}
@@ -45,24 +41,14 @@ def copied(args: Iterable[Any], named: Mapping[str, Any]) -> tuple[tuple[Any, ..
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """The tensors in nested containers, and in the attributes of objects of any class.
-
-    Detectors give boxes and instances in classes of their own, and a head whose output was not found there would be
-    taken for a layer that nobody needs.
-
-    Edge cases:
-        What only an object's methods or properties give is not found, and an iterator is not used up. Modules and
-        functions are not looked into.
-    """
+    """The tensors in nested containers, and in the attributes of objects of any class; an iterator is not used up."""
+    # Detectors give boxes and instances in classes of their own, and a head whose output was not found there would be
+    # taken for a layer that nobody needs. What only an object's methods or properties give is not found.
     yield from _inside(value, set())
 
 
 def is_list_of_tensors(value: object) -> bool:
-    """Whether this is a list, and no tuple, of nothing but tensors: a model may take it whole.
-
-    Returns:
-        True for the list that a detector takes, and for one of positional arguments.
-    """
+    """Whether this is a list, and no tuple, of nothing but tensors: a model may take it whole."""
     return isinstance(value, list) and bool(value) and all(isinstance(x, Tensor) for x in value)
 
 

@@ -48,11 +48,7 @@ class ChannelNorm(Protocol):
     channel_axis: int
 
     def fresh_channel_entries(self) -> Mapping[str, float | str]:
-        """Name of each tensor with one entry a channel, to what a fresh channel's entry holds.
-
-        Returns:
-            A number, or the name of the module's tensor of one number that holds it.
-        """
+        """Each tensor with one entry a channel, to a fresh entry: a number, or the name of a tensor of one number."""
         ...
 
 
@@ -63,18 +59,7 @@ def note_declared(
     before: Sequence[Tensor],
     after: Sequence[Tensor],
 ) -> None:
-    """Note what a layer that says what it is has done: a channel stays itself, and the entries are its own.
-
-    Args:
-        record: The trace so far.
-        module: The layer; anything but a `ChannelNorm` is passed over.
-        path: Its path.
-        before: What it took.
-        after: What it gave.
-
-    Raises:
-        TraceError: What it says cannot be.
-    """
+    """Note what a `ChannelNorm` has done: a channel stays itself, and the entries are its own; others are not noted."""
     if not isinstance(module, ChannelNorm):
         return
     axis = module.channel_axis

@@ -78,14 +78,7 @@ class Norm:
         )
 
     def without(self, names: Set[str]) -> Norm:
-        """The same norm, as if it had not some of its tensors.
-
-        Args:
-            names: Of the tensors that are left out.
-
-        Returns:
-            A norm.
-        """
+        """The same norm, as if it had not some of its tensors."""
         gone = dict.fromkeys(field for field in NORM_TENSORS if getattr(self, field) in names)
         declared = tuple(each for each in self.declared if each.name not in names)
         return replace(self, **gone, declared=declared)

@@ -8,11 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One argument of one function call in a forward pass, found again by where it is called.
-
-    A pass in which the same module calls the function another number of times has taken another way, and its calls are
-    not taken for those that were traced.
-    """
+    """One argument of one function call in a forward pass, found again by where it is called."""
 
     module: str  # path of the module in whose forward the function is called
     call: int  # which call of that module in a pass, from 0; -1 = each of them
@@ -20,7 +16,9 @@ class Site:
     calls: int
     function: str  # name of the function
     number: int  # which call of it in that call of the module, from 0
-    times: int  # how often it is called there
+    # How often it is called there: a pass in which that is another number has taken another way, and its calls are not
+    # taken for those that were traced.
+    times: int
     argument: int  # which of the tensors among its arguments
 
 

@@ -30,11 +30,7 @@ def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
 
 
 def added(record: Record, tensor: Tensor, names: Tensor) -> int:
-    """The set that stands for one of the model's tensors where it is added to activations.
-
-    Returns:
-        A name; 0 where the tensor is an activation itself, or has one number a channel at most.
-    """
+    """The set that stands for one of the model's tensors that is added; 0: it is an activation itself, or a bias."""
     label = label_of(record, tensor, buffers=True)
     if not label:
         return 0
@@ -55,11 +51,7 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
 
 
 def moved(record: Record, tensor: Tensor) -> int:
-    """The set that stands for a parameter that is concatenated with activations, as a class token is.
-
-    Returns:
-        A name; 0 where the tensor is an activation or a constant, such as padding.
-    """
+    """The set that stands for a parameter that is put beside activations, as a class token is; 0: it is none."""
     label = label_of(record, tensor, buffers=False)
     return record.table.foreign(label) if label else 0
 

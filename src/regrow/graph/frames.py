@@ -69,12 +69,8 @@ class Frames:
         return self._stack[-1] if self._stack else None
 
     def install(self, wrappers: Iterable[nn.Module] = (), *, whole: bool = False) -> None:
-        """Be asked at each call from here on.
-
-        Args:
-            wrappers: Modules that are called in the model's place, as `torch.compile` makes them.
-            whole: Only at calls of the whole model: what is compiled inside of it stays in one piece.
-        """
+        """Be asked at each call from here on; `wrappers` are called in the model's place (`torch.compile`)."""
+        # `whole`: only at calls of the whole model, and what is compiled inside of it stays in one piece.
         if self._held:
             return
         own = [(module, path) for module, path in self._paths.items() if not (whole and path)]
@@ -150,11 +146,7 @@ class Frames:
 
 
 def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool:
-    """Whether a part of a model runs as compiled code, so that what happens inside is not seen.
-
-    Returns:
-        Also where anything at all in this process was compiled: a function inside the model may have been.
-    """
+    """Whether a part of a model, or a function inside, may run as compiled code: what happens there is not seen."""
     # Any sign at all counts. Where a compiled part is missed, its calls are never seen and its filters never read;
     # where one is seen that is not there, a pass is run once more for nothing.
     if any(True for _ in wrappers):
@@ -172,11 +164,7 @@ def compiled_anything() -> bool:
 
 
 def compiled_wrappers(model: nn.Module) -> list[nn.Module]:
-    """What `torch.compile` has made of a model, among all that is alive in this process.
-
-    Returns:
-        Its wrappers. They are looked for by the garbage collector's list, which takes a while.
-    """
+    """What `torch.compile` has made of a model, among all that is alive in this process: to look takes a while."""
     evaluation = sys.modules.get("torch._dynamo.eval_frame")
     kind = getattr(evaluation, "OptimizedModule", None)
     if kind is None:

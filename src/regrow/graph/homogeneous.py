@@ -23,23 +23,11 @@ _FACTORS: Final = (1024.0, 2.0**-10)
 def obstacles(
     model: nn.Module, layers: Collection[Filters], inputs: ExampleInputs
 ) -> dict[str, str]:
-    """Find what between layers and their readers is not positively homogeneous, as ReLU and pooling are.
-
-    The model runs with a layer's weight and bias multiplied by a power of two: its readers must receive exactly that
-    multiple of it, and of everything else what they received before.
-
-    Args:
-        model: The bare model. Left as it was.
-        layers: Which to try.
-        inputs: What it is called with: a batch on which filters are heard.
-
-    Returns:
-        By module path, in words; "" where nothing stands there.
-
-    Edge cases:
-        A layer of which nothing is heard on the batch shows nothing. One whose readers are not known, or not called as
-        modules, or that has a bias of somebody else's, cannot be judged.
-    """
+    """What stands between layers and their readers that is not positively homogeneous, as ReLU is; "" where nothing."""
+    # The model runs with a layer's weight and bias multiplied by a power of two: its readers must receive exactly that
+    # multiple of it, and of everything else what they received before. So the inputs must be a batch on which filters
+    # are heard; a layer whose readers are not known, or not called as modules, or that has a bias of somebody else's,
+    # cannot be judged.
     modules = dict(model.named_modules())
     return {layer.path: _obstacle(model, layer, modules, inputs) for layer in layers}
 

@@ -257,10 +257,7 @@ def _stop_at_weight(call: Call, record: Record, weight: Tensor) -> None:
 
 
 def begin_from_zeros(call: Call, record: Record) -> bool:
-    """Take zeros for an activation where a weight multiplies them: a state that a recurrent layer begins with.
-
-    Other constants stay what they are: a weight may be worked out as a product with them.
-    """
+    """Take zeros for an activation where a weight multiplies them: a state that a recurrent layer begins with."""
     if call.op in CONVOLUTIONS:
         factors = ("input",)
     elif call.op in PRODUCTS:

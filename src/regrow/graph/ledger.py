@@ -57,12 +57,8 @@ class Ledger:
         return notes is not None and notes.live
 
     def names(self, tensor: Tensor) -> Tensor | None:
-        """The names behind a tensor's elements.
-
-        Returns:
-            To be read, in the tensor's shape; along axes on which they do not change they are mostly one number, by a
-            stride of 0. None where every set is empty.
-        """
+        """The names behind a tensor's elements, to be read; None where every set is empty."""
+        # In the tensor's shape; along axes on which they do not change they are mostly one number, by a stride of 0.
         notes = self.find(tensor)
         if notes is None or notes.present is None:
             return None
@@ -125,12 +121,7 @@ class Ledger:
         self._of(tensor).behind.update(names)
 
     def origins(self, tensor: Tensor) -> Tensor | None:
-        """For each element the number of the model's tensor entry that it is, or is a copy of.
-
-        Returns:
-            int64 in the tensor's shape, -1 for elements that are none; None where all are none. `entry` explains the
-            numbers.
-        """
+        """For each element the number of the model's entry that it is, or copies; -1 = of none; None: none has one."""
         notes = self._counted_alike(tensor)
         if notes is None or (notes.origins is None and not notes.whole):
             return None

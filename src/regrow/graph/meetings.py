@@ -44,12 +44,7 @@ class Meetings:
         *,
         filters: Callable[[], Iterable[Mapping[int, frozenset[int]]]],
     ) -> None:
-        """Different sets came together.
-
-        Args:
-            sets: Of each its layers and its labels.
-            filters: Gives the filters of each, by layer; only asked where that matters.
-        """
+        """Different sets came together: their layers and labels, and their `filters` by layer, if that matters."""
         # Filters that are summed, or read by one layer, still add each a part of their own. Anything else that brings a
         # layer's filters together (a softmax over them) makes channels of which none is one filter's.
         mixed = frozenset[int]()
@@ -87,10 +82,8 @@ class Meetings:
 def _layers_that_meet_themselves(
     sets: Iterable[Mapping[int, frozenset[int]]], *, pairs: bool
 ) -> frozenset[int]:
-    """The layers of which different filters are in different ones of these sets.
-
-    Without `pairs` one filter that meets one other does not count: half of the channels may gate the other half.
-    """
+    """The layers of which different filters are in different ones of these sets."""
+    # Without `pairs` one filter that meets one other does not count: half of the channels may gate the other half.
     first: dict[int, frozenset[int]] = {}
     met: set[int] = set()
     for by_layer in sets:

@@ -45,10 +45,8 @@ def channel_norm(call: Call, record: Record) -> None:
 
 
 def _left(call: Call, record: Record, names: Tensor, *, grouped: bool) -> Tensor:
-    """What is left of filters that give 0: nothing behind entries of their own, which are 0 with them.
-
-    Statistics over a group of several channels, or a scale and a shift that are not the model's own, leave something.
-    """
+    """What is left of filters that give 0: nothing behind entries of their own, which are 0 with them."""
+    # Statistics over a group of several channels, or a scale and a shift that are not the model's own, leave something.
     own = {
         each: own_name(record, tensor) is not None
         for each in ("weight", "bias", "running_mean")

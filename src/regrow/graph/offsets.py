@@ -31,11 +31,8 @@ _SOMETHING: Final = 0.7
 
 
 def left_of_zeros(call: Call, record: Record, run: Run) -> Callable[[], None]:
-    """Look what an operation makes of filters that give 0; before its rule, which may write over what flows in.
-
-    Returns:
-        To be called after its rule: notes in the outputs' names what is left.
-    """
+    """Look what an operation makes of filters that give 0; call what this gives to note it in the outputs' names."""
+    # Looked at before the operation's rule, which may write over what flows in; noted after it.
     given = tensors_in(call.arguments.values())
     names = {id(each): found for each in given if (found := _names(record, each)) is not None}
     if not names:
@@ -79,17 +76,12 @@ def _made(
     record: Record,
     names: Mapping[int, Tensor],
     *,
-    left: bool,
+    left: bool,  # let something be left where something is; False: of all filters nothing is
     bias: Tensor | None,
     outputs: int,
-    numbers: bool,
+    numbers: bool,  # do not count what is no number: 0 / 0, where the second is in truth not 0
 ) -> Sequence[Tensor | None]:
-    """Where an operation gives anything but 0, of its outputs one after the other.
-
-    Args:
-        left: Let something be left where something is; False: of all filters nothing is.
-        numbers: Do not count what is no number: 0 / 0, where the second is in truth not 0.
-    """
+    """Where an operation gives anything but 0, of its outputs one after the other."""
 
     def instead(_: str, value: object) -> object:
         return map_tensors(value, zeroed)
@@ -133,10 +125,8 @@ def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -
 def _own_bias(
     call: Call, record: Record, given: Sequence[Tensor], names: Mapping[int, Tensor]
 ) -> Tensor | None:
-    """Torch adds a layer's bias by an operation of its own where the input is not contiguous: it is 0 with the filters.
-
-    `heard` sees whether it is theirs in the end.
-    """
+    """A layer's bias, which torch adds by itself where the input is not contiguous: it is 0 with the filters."""
+    # `heard` sees whether it is theirs in the end.
     if call.op != "add" or len(given) != 2:
         return None
     first, second = given
@@ -191,13 +181,8 @@ def _rename(
 
 
 def heard(record: Record, wiring: Wiring) -> dict[str, str]:
-    """The layers of which something is heard when some of their filters give 0.
-
-    What is left of filters is not heard where those who read it read nobody else: their slices are 0 then.
-
-    Returns:
-        By module path, the operation that makes something of 0, and where.
-    """
+    """The layers of which something is heard when some of their filters give 0: by what, and where."""
+    # What is left of filters is not heard where those who read it read nobody else: their slices are 0 then.
     return _Hearing(record, wiring).layers()
 
 

@@ -70,15 +70,12 @@ class _FlowParts:
 
 
 class OutletFinder(TorchFunctionMode):
-    """Looks over the shoulder of a `Twin`: at each function call it asks which filters are alone before and after it.
-
-    Attributes:
-        drew: Random numbers were drawn at all.
-    """
+    """Looks over the shoulder of a `Twin`: at each call of a function, which filters are alone before and after it."""
 
     def __init__(self, record: Record, frames: Frames, *, forgets: bool) -> None:
         super().__init__()
-        self.chance = self.drew = False  # something random worked on activations
+        # Something random worked on activations; random numbers were drawn at all.
+        self.chance = self.drew = False
         # Take what has gone through dropout for no filter any more. The record is no wiring then.
         self._forgets = forgets
         self._record = record  # what the twin writes

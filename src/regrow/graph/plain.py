@@ -14,11 +14,12 @@ from regrow.graph.undisturbed import undisturbed
 
 
 def is_layer(module: object) -> bool:
-    """Whether a module gives the product of its argument and its ``weight``, with its ``bias``, and does nothing else.
+    """Whether a module gives the product of its argument and its ``weight``, with its ``bias``, and nothing else.
 
     Examples:
         >>> is_layer(nn.Linear(2, 3)), is_layer(nn.ReLU())
         (True, False)
+
     """
     return isinstance(module, (_ConvNd, nn.Linear)) or has_columns(module)
 

@@ -119,11 +119,7 @@ class Record:
     def layer(
         self, weight: str, *, kind: LayerKind, groups: int, columns: bool
     ) -> LayerRecord | None:
-        """The record of a weight, begun where there is none.
-
-        Returns:
-            The record; None where the weight was used in another layout before.
-        """
+        """The record of a weight, begun where there is none; None where it was used in another layout before."""
         # By weight and not by module: tied weights are one layer, whose filters go to the readers of both.
         for known in self.layers:
             if known.weight == weight:
@@ -158,11 +154,7 @@ class Record:
             self.ledger.write(out, names)
 
     def note_other_uses(self, call: Call, tensors: Iterable[Tensor]) -> None:
-        """Remember who uses some of the model's tensors, or what was worked out of them, in no known role.
-
-        Args:
-            call: The operation; tensors that it was seen to use as a layer or a norm does are none of this.
-        """
+        """Remember who uses some of the model's tensors, or what was worked out of them, in no known role."""
         for tensor in tensors:
             notes = self.ledger.find(tensor)
             derived = None if notes is None or notes.derived is None else notes.derived.parameter
@@ -190,11 +182,7 @@ class Record:
         return found - {0}
 
     def note_empty(self, call: Call, *, multiplied: bool, moves: bool) -> None:
-        """Keep what flowed into tensors that have no elements: on another example they would have some.
-
-        Args:
-            moves: It moved elements: where there is none, nothing comes into what there is.
-        """
+        """Keep what flowed into tensors that have no elements: on another example they would have some."""
         empty = [tensor for tensor in call.outputs if not tensor.numel()]
         taken = [tensor for tensor in tensors_in(call.arguments.values()) if not tensor.numel()]
         if not (empty or taken):
@@ -209,6 +197,7 @@ class Record:
             flowed = self.behind(call.arguments.values())
         for tensor in empty:
             self.ledger.note_behind(tensor, flowed)
+        # What moves elements brings nothing from where there are none into what there is.
         lost = set[int]() if multiplied or moves else self.behind(taken)
         for tensor in call.outputs if lost else ():
             if tensor.numel():  # a sum over nothing
@@ -236,20 +225,13 @@ class Record:
             self.write(call, as_names(self.table.foreign(f"what {call.place} gives")))
 
     def stop(self, call: Call, detail: str, advice: str = "") -> None:
-        """Give up on what flows into an operation, and let its output depend on all of it.
-
-        Every filter that flows in is marked: who reads it cannot be known.
-        """
+        """Give up on what flows in: who reads those filters cannot be known, and all that comes out depends on them."""
         self.stopped[call.path] = None
         union = self.refuse(call, self._flowing_in(call), detail, advice)
         self.write(call, as_names(union))
 
     def refuse(self, call: Call, names: Sequence[Tensor], detail: str, advice: str = "") -> int:
-        """Mark every filter in some sets: who reads it cannot be known.
-
-        Returns:
-            A set that stands for the layers of all of them (see `SetTable.fold`).
-        """
+        """Mark every filter in some sets: who reads it cannot be known; a set of all their layers (`SetTable.fold`)."""
         reason = f"{call.place}: {detail}"
         self.refusals += 1
         self.stops[reason + advice] = None

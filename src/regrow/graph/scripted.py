@@ -16,11 +16,7 @@ _ADVICE: Final = (
 
 
 def is_scripted(module: object) -> bool:
-    """Whether a module is compiled TorchScript (`torch.jit.script`, `torch.jit.trace`).
-
-    Returns:
-        False for a module whose forward is Python, whatever it has inside.
-    """
+    """Whether a module is compiled TorchScript (`torch.jit.script`, `torch.jit.trace`), whatever it has inside."""
     return isinstance(module, torch.jit.ScriptModule)
 
 

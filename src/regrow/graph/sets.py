@@ -34,11 +34,7 @@ class Offset:
 
 
 class SetTable:
-    """All sets of one trace.
-
-    An *atom* is an integer that stands for one filter of one layer; `add_layer` hands out a run of them. Atoms of
-    `foreign` and `fold` stand for what is no filter, and have a label instead.
-    """
+    """All sets of one trace, by their *atoms*: each is one filter of a layer, or no filter and has a label."""
 
     def __init__(self) -> None:
         self._atoms: list[frozenset[int]] = [frozenset()]
@@ -65,11 +61,7 @@ class SetTable:
         """Whose filters came together with whose."""
 
     def add_layer(self, count: int) -> Tensor:
-        """Make one set for each filter of a new layer.
-
-        Returns:
-            The sets' names, (count,); the layer's number is the number of layers added before.
-        """
+        """The names of one set for each filter of a new layer, (count,); layers are numbered as they come."""
         layer = len(self._first_atom)
         first = len(self._layer_of_atom)
         self._first_atom.append(first)
@@ -79,11 +71,7 @@ class SetTable:
         return as_names(names)
 
     def foreign(self, label: str) -> int:
-        """The set that stands for something that no filter made.
-
-        Returns:
-            The name of a set with one member, which is no filter; the same for the same label.
-        """
+        """The set with one member that stands for something that no filter made; the same for the same label."""
         if label not in self._foreign:
             self._foreign[label] = self._no_filter(frozenset(), label)
         return self._foreign[label]
@@ -151,13 +139,8 @@ class SetTable:
         return self._layer_of_atom[atom]
 
     def fold(self, name: int, label: str) -> int:
-        """Stop telling a set's filters apart: only their layers are remembered.
-
-        Behind an operation that was refused nobody asks for the filters any more, and sets of all of them would grow.
-
-        Returns:
-            The name of a set with one member, which is no filter, and the same layers.
-        """
+        """A set with one member, which is no filter, and the same layers: the filters are not told apart any more."""
+        # Behind an operation that was refused nobody asks for the filters, and sets of all of them would grow.
         if (name, label) not in self._folded:
             folded = self._no_filter(self._layers[name], label)
             # What is folded and comes back to the same operation, as in a loop over time, is the same: no new set at
@@ -166,11 +149,7 @@ class SetTable:
         return self._folded[name, label]
 
     def union(self, names: Iterable[int], why: Reason | None = None) -> int:
-        """The name of the union of some sets.
-
-        Args:
-            why: Remembered as the reason that their layers share a stream, where more than one set comes together.
-        """
+        """The name of the union of some sets; `why` is remembered as the reason that their layers share a stream."""
         given = frozenset(names) - {0}
         if len(given) < 2:  # most unions are with nothing, or with oneself
             return next(iter(given), 0)

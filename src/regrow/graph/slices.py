@@ -46,7 +46,8 @@ def weight_mask(filters: Filters, mask: Mask) -> Bool[Tensor, ...]:
         >>> weight_mask(conv, torch.tensor([True, False])).shape
         torch.Size([2, 1, 1, 1])
     """
-    _check(mask, filters.count, filters.path)
+    if wrong := _wrong_mask(mask, filters.count, filters.path):
+        raise ShapeError(wrong)
     shape = filters.weight_shape
     if filters.inputs_first:
         return _along_second_axis(mask, filters.groups, shape)
@@ -66,7 +67,8 @@ def bias_mask(filters: Filters, mask: Mask) -> Mask:
     Raises:
         ShapeError: The last axis of `mask` is not the layer's number of filters.
     """
-    _check(mask, filters.count, filters.path)
+    if wrong := _wrong_mask(mask, filters.count, filters.path):
+        raise ShapeError(wrong)
     return mask
 
 
@@ -84,20 +86,13 @@ def norm_mask(norm: Norm, mask: Mask, size: int) -> Bool[Tensor, "*S size"]:
     Raises:
         ShapeError: The last axis of `mask` is not the number of filters that `norm` describes.
     """
-    _check(mask, len(norm.channels), norm.path)
+    if wrong := _wrong_mask(mask, len(norm.channels), norm.path):
+        raise ShapeError(wrong)
     return _spread(mask, norm.channels, size)
 
 
 def fresh_entry(entry: NormTensor, tensors: Mapping[str, Tensor]) -> float:
-    """What the entry of a fresh channel holds now, in a tensor of a normalisation layer.
-
-    Args:
-        entry: The tensor, as the layer lists it.
-        tensors: The model's, by name.
-
-    Returns:
-        A number.
-    """
+    """What the entry of a fresh channel holds now, in a tensor of a normalisation layer."""
     return float(tensors[entry.fresh]) if isinstance(entry.fresh, str) else entry.fresh
 
 
@@ -130,7 +125,8 @@ def reader_mask(
         >>> reader_mask(reader, torch.tensor([True]), (2, 3, 1, 1)).flatten().tolist()
         [False, True, False]
     """
-    _check(mask, len(reader.channels), reader.path)
+    if wrong := _wrong_mask(mask, len(reader.channels), reader.path):
+        raise ShapeError(wrong)
     channels = flagged(reader.channels, reader.alone, True) if only_alone else reader.channels
     if reader.inputs_first:
         read = _spread(mask, channels, weight_shape[0])
@@ -248,11 +244,10 @@ def _spread(
     return counts.index_add_(-1, index, marked.to(torch.int32)) > 0
 
 
-def _check(mask: Tensor, count: int, path: str) -> None:
-    if mask.ndim == 0 or mask.shape[-1] != count:
-        raise ShapeError(
-            f"a mask of shape (*S, {count}) is needed, got {tuple(mask.shape)} ({path})"
-        )
+def _wrong_mask(mask: Tensor, count: int, path: str) -> str:
+    if mask.ndim and mask.shape[-1] == count:
+        return ""
+    return f"a mask of shape (*S, {count}) is needed, got {tuple(mask.shape)} ({path})"
 
 
 def _comma(shape: tuple[int, ...]) -> str:

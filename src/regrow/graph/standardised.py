@@ -40,11 +40,7 @@ _SUMMARIES: Final = _SPREADS | {"mean", "sum", "amax", "amin"}
 
 
 def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -> bool:
-    """Follow an operation on weights alone as far as it keeps filters apart.
-
-    Returns:
-        False where it works on several parameters with filters, across filters, or in a way that is not known.
-    """
+    """Follow an operation on weights alone; False where it does not keep filters apart, or is not known."""
     if call.in_place or not call.outputs:
         return False
     if call.op in COPIES or is_pointwise(call.op, tags):

@@ -32,33 +32,19 @@ Unit = tuple[str, int]
 
 
 def is_shared(filters: Filters) -> bool:
-    """Whether a layer reads any of these filters together with others, or its readers are not all known.
-
-    Args:
-        filters: The layer.
-
-    Returns:
-        True where a filter's readers are not its own.
-    """
+    """Whether a layer reads any of these filters together with others, or its readers are not all known."""
     return bool(filters.refused) or not all(
         flag for reader in filters.readers for flags in reader.alone for flag in flags
     )
 
 
 def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
-    """The filters that are read together, channel by channel.
+    """The filters that are read together, channel by channel: groups of two and more, in call order.
 
     Two filters belong to the same stream if a layer reads both in one channel, or if an entry of a norm sees both; and
-    so on from filter to filter.
+    so on from filter to filter: behind an operation that mixes channels all are one group. Every filter is in one group
+    at most.
 
-    Args:
-        wiring: From `regrow.trace`.
-
-    Returns:
-        Groups of two filters and more, in call order; every filter is in one group at most.
-
-    Edge cases:
-        Behind an operation that mixes channels (a `LayerNorm` over them) all filters are one group.
     """
     parent: dict[Unit, Unit] = {}
 
@@ -120,15 +106,9 @@ def _heard_at(
 def as_one(filters: Filters) -> Filters:
     """A layer whose streams are renewed whole: what its filters share with their streams counts as their own.
 
-    Args:
-        filters: The layer.
+    Every channel of its readers is `Reader.alone`, and the shared norm entries are among its own; but what no filter
+    made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and entries stay.
 
-    Returns:
-        The same layer; every channel of its readers is `Reader.alone`, and the shared norm entries are among its own.
-
-    Edge cases:
-        What no filter made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and
-        entries stay as they are.
     """
     # In ``input + f(x)`` the input stays in the channel when all of its filters are gone: zeroed readers would lose it.
     kept = filters.foreign or (False,) * filters.count
@@ -200,21 +180,12 @@ class Streams:
     def gather(
         self, scores: Mapping[str, Scores], eligible: Mapping[str, Mask]
     ) -> tuple[dict[str, Scores], dict[str, Mask]]:
-        """Give every filter of a group the score of its best, and let the group's first filter stand for it.
+        """By layer scores and who may be selected: of a group its first filter, if all may, with the score of its best.
 
-        A channel is worth keeping if one of its writers is; a product if all of its factors are: it
-        has the worst one's score.
+        A channel is worth keeping if one of its writers is; a product if all of its factors are: it has the worst one's
+        score. A score that is not a number makes its group's one. A group with a layer that was not scored may not be
+        selected.
 
-        Args:
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-
-        Returns:
-            Scores, and who may be selected: of a group its first filter, if all of the group may.
-
-        Edge cases:
-            A score that is not a number makes its group's one. A group with a layer that was not scored may not be
-            selected.
         """
         if not scores:
             return {}, {}
@@ -235,14 +206,7 @@ class Streams:
         return self._split(flat, scores), self._split(may, eligible)
 
     def spread(self, masks: Mapping[str, Mask]) -> dict[str, Mask]:
-        """What is decided for a group's first filter holds for all of it.
-
-        Args:
-            masks: By layer, (O,).
-
-        Returns:
-            The same with whole groups.
-        """
+        """What is decided for a group's first filter holds for all of it."""
         if not masks:
             return {}
         flat = self._flat(masks, missing=False)

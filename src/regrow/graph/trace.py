@@ -77,7 +77,10 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         >>> reader.path, reader.channels[1][0], reader.channels[1][-1]
         ('3', 16, 31)
     """
-    return trace_for_evaluation(unwrap(model), example_inputs, finds=False)[0]
+    model = unwrap(model)
+    if is_scripted(model):
+        raise TraceError(_SCRIPTED.format(type(model).__name__))
+    return trace_for_evaluation(model, example_inputs, finds=False)[0]
 
 
 @uncollected()
@@ -124,11 +127,9 @@ class _TrainingRun:
 
 
 def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:
-    """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring.
-
-    Where filters leave is seen there as well, before dropout and stochastic depth: where chance is at work, in one run
-    more that looks no further.
-    """
+    """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring."""
+    # Where filters leave is seen there as well, before dropout and stochastic depth: where chance is at work, in one
+    # run more that looks no further.
     why = ""
     options = _in_training_mode(model)
     for modules in options:
@@ -159,11 +160,9 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
 
 
 def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
-    """The modules that are put into training mode; with fewer where the model does not run so.
-
-    Norms in training mode refuse a single example. Torch's own do the same to channels in both modes; others may use
-    tensors in training that they do not use in evaluation.
-    """
+    """The modules that are put into training mode; with fewer where the model does not run so."""
+    # Norms in training mode refuse a single example. Torch's own do the same to channels in both modes; others may use
+    # tensors in training that they do not use in evaluation.
     every, normed = frozenset(model.modules()), normed_modules(model)
     known = frozenset(each for each in normed if type(each).__module__.startswith("torch.nn."))
     return list(dict.fromkeys((every - known, every - normed)))
@@ -227,11 +226,9 @@ def _completed(
 def evaluation_flows(
     model: nn.Module, example_inputs: ExampleInputs, *, mute: Set[str] = frozenset()
 ) -> dict[str, Flow]:
-    """The second half of what `trace_for_evaluation` gives, where the wiring is known already.
-
-    With `mute`, names of weights that are 0 throughout: what these layers give is a constant, and filters that it is
-    added to are alone behind the sum.
-    """
+    """The second half of what `trace_for_evaluation` gives, where the wiring is known already."""
+    # With `mute`, names of weights that are 0 throughout: what these layers give is a constant, and filters that it is
+    # added to are alone behind the sum.
     return traced_run(model, example_inputs, begin_record(model, mute), finds=True)[1].flows()
 
 

@@ -103,10 +103,8 @@ def traced_run(
 
 
 def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
-    """By the name of each bias, the weights that some module has with it, by torch's names or in its manner.
-
-    Attention has ``in_proj_bias`` with ``in_proj_weight``.
-    """
+    """By the name of each bias, the weights that some module has with it, by torch's names or in its manner."""
+    # Attention has ``in_proj_bias`` with ``in_proj_weight``.
     names = {id(tensor): name for name, tensor in model.named_parameters()}
     found: dict[str, set[str]] = {}
     for weight, owners in named_layers(model).items():

@@ -19,15 +19,10 @@ from torch.nn.modules import module as global_hooks
 def hooked(
     before: Callable[..., Any], after: Callable[..., Any], *, named: bool = False
 ) -> Generator[None]:
-    """Call these in front of and behind each module's forward while the block runs.
-
-    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
-
-    Args:
-        before: Takes the module and its arguments by place.
-        after: Takes these, and the output behind them.
-        named: `after` takes the arguments by name too, in front of the output.
-    """
+    """Call these in front of and behind each module's forward while the block runs."""
+    # The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
+    # `before` takes the module and its arguments by place; `after` these, with `named` those by name too, and the
+    # output.
     first = global_hooks.register_module_forward_pre_hook(before)
     second = global_hooks.register_module_forward_hook(after, with_kwargs=named)
     try:
@@ -41,11 +36,9 @@ def hooked(
 
 @contextmanager
 def uncollected() -> Generator[None]:
-    """Let Python's collector of reference cycles rest while the block runs.
-
-    What a trace makes is many small objects, which all stay. To look through everything again each time that some
-    hundreds have come would be more than a third of its time.
-    """
+    """Let Python's collector of reference cycles rest while the block runs."""
+    # What a trace makes is many small objects, which all stay. To look through everything again each time that some
+    # hundreds have come would be more than a third of its time.
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -117,11 +110,9 @@ def _never(module: nn.Module) -> bool:
 def undisturbed(
     model: nn.Module, *, training: Callable[[nn.Module], bool] = _never
 ) -> Generator[None]:
-    """Put a model into evaluation mode without gradients, and everything back afterwards.
-
-    The flags are set one module at a time: `train()` and `eval()` may be overridden, and may do more than set flags.
-    Random numbers inside are those that would come next anyway.
-    """
+    """Put a model into evaluation mode without gradients, and everything back afterwards."""
+    # The flags are set one module at a time: `train()` and `eval()` may be overridden, and may do more than set flags.
+    # Random numbers inside are those that would come next anyway.
     # A frozen TorchScript has no flag.
     # Module by module: `eval()` would put parts into evaluation that a user keeps in training on purpose, and `train()`
     # after it would not bring that back.

@@ -25,17 +25,9 @@ THE_MODEL = "the model's own forward"
 def with_several(
     users: Mapping[str, Iterable[User]], overlaps: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
-    """The tensors that more than one uses.
-
-    A layer that is called many times is one user, wherever its results go. A weight that works in two modules, or in a
-    module and in the forward around it, has two.
-
-    Args:
-        overlaps: Of tensors that have memory in common with others the names of all of those, by name.
-
-    Returns:
-        By tensor name all that use it, in words: layers and norms by path.
-    """
+    """By name the tensors that more than one uses, with those of which the memory overlaps, and in words who does."""
+    # A layer that is called many times is one user, wherever its results go. A weight that works in two modules, or in
+    # a module and in the forward around it, has two.
     found: dict[str, tuple[str, ...]] = {}
     for name in dict.fromkeys((*users, *overlaps)):
         all_of_it = dict.fromkeys(

@@ -39,14 +39,9 @@ MIXED_ORIGIN: Final = (
 def weight_use(
     record: Record, tensor: Tensor, *, filter_axis: int, input_axis: int
 ) -> WeightUse | None:
-    """Recognise a weight, however it was viewed or copied on its way.
-
-    A parameter of shape (O, I, ...), and a matrix (I, O), is recognised through transpositions, slices, views that keep
-    its axes apart (a 1x1 kernel as a matrix, say), copies, changes of precision and weight standardisation.
-
-    Returns:
-        What it is; None where it is no parameter, or its axes are not the expected ones.
-    """
+    """Recognise a weight, however it was viewed or copied; None where it is no parameter, or has other axes."""
+    # A parameter of shape (O, I, ...), and a matrix (I, O), is recognised through transpositions, slices, views that
+    # keep its axes apart (a 1x1 kernel as a matrix, say), copies, changes of precision and weight standardisation.
     ledger = record.ledger
     standard = (filter_axis, input_axis) == (0, 1)
     # The way of nearly all layers: no number an entry is made, which for a large weight would take longer than its
@@ -112,23 +107,13 @@ def _standardised(record: Record, tensor: Tensor) -> tuple[str, Tensor] | None:
 
 
 def own_name(record: Record, tensor: Tensor | None) -> tuple[str, Tensor] | None:
-    """Recognise a bias, or a normalisation layer's tensor.
-
-    Returns:
-        The name of the parameter or buffer, and for each element its index there; None where it is none of the model's.
-    """
+    """The parameter or buffer that a bias or a norm's tensor is, and each element's index there; None: it is none."""
     return None if tensor is None or tensor.ndim != 1 else record.ledger.entries(tensor)
 
 
 def path_of(tensor_name: str) -> str:
-    """The path of the module that holds a parameter or buffer.
-
-    A tensor that is not called as torch's layers call theirs goes by its full name: a module may hold several.
-
-    Examples:
-        >>> path_of("layer1.0.conv1.weight"), path_of("layer1.gates.0")
-        ('layer1.0.conv1', 'layer1.gates.0')
-    """
+    """The path of the module that holds a parameter or buffer."""
+    # A tensor that is not called as torch's layers call theirs goes by its full name: a module may hold several.
     owner, _, last = tensor_name.rpartition(".")
     return (
         owner

@@ -45,17 +45,7 @@ class Wiring:
     flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow], repr=False, compare=False)
 
     def __getitem__(self, path: str) -> Filters:
-        """The layer at a module path.
-
-        Args:
-            path: Such as ``layer1.0.conv1``.
-
-        Returns:
-            Its filters.
-
-        Raises:
-            UnknownNameError: No layer that was traced has this path.
-        """
+        """The layer at a module path, such as ``layer1.0.conv1``; `UnknownNameError` where none was traced there."""
         for layer in self.layers:
             if layer.path == path:
                 return layer
