@@ -19,7 +19,6 @@ def is_layer(module: object) -> bool:
     Examples:
         >>> is_layer(nn.Linear(2, 3)), is_layer(nn.ReLU())
         (True, False)
-
     """
     return isinstance(module, (_ConvNd, nn.Linear)) or has_columns(module)
 

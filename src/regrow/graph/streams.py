@@ -44,7 +44,6 @@ def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
     Two filters belong to the same stream if a layer reads both in one channel, or if an entry of a norm sees both; and
     so on from filter to filter: behind an operation that mixes channels all are one group. Every filter is in one group
     at most.
-
     """
     parent: dict[Unit, Unit] = {}
 
@@ -108,7 +107,6 @@ def as_one(filters: Filters) -> Filters:
 
     Every channel of its readers is `Reader.alone`, and the shared norm entries are among its own; but what no filter
     made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and entries stay.
-
     """
     # In ``input + f(x)`` the input stays in the channel when all of its filters are gone: zeroed readers would lose it.
     kept = filters.foreign or (False,) * filters.count
@@ -185,7 +183,6 @@ class Streams:
         A channel is worth keeping if one of its writers is; a product if all of its factors are: it has the worst one's
         score. A score that is not a number makes its group's one. A group with a layer that was not scored may not be
         selected.
-
         """
         if not scores:
             return {}, {}
