@@ -191,7 +191,6 @@ class _Hearing:
         self._record = record
         self._table = record.table
         self._by_number = wiring.layers
-        self._wiring = wiring
         # Gates are never dropped alone, so that their 0 need not be thought of.
         ignored = {path for path, gate in gates(wiring).items() if gate.only}
         self._ignored = {
@@ -297,7 +296,7 @@ class _Hearing:
     def _follow_grouped(self) -> None:
         """Who is read by groups takes those groups out with it: what is left of them is left of it."""
         # From the end to the front: a chain of depthwise layers is followed to its beginning in one walk.
-        for layer in reversed(self._wiring.layers):
+        for layer in reversed(self._by_number):
             for reader in layer.readers:
                 if reader.groups > 1 and reader.path in self._found:
                     self._found.setdefault(layer.path, self._found[reader.path])

@@ -46,8 +46,8 @@ def weight_mask(filters: Filters, mask: Mask) -> Bool[Tensor, ...]:
         >>> weight_mask(conv, torch.tensor([True, False])).shape
         torch.Size([2, 1, 1, 1])
     """
-    if wrong := _wrong_mask(mask, filters.count, filters.path):
-        raise ShapeError(wrong)
+    if mask.ndim == 0 or mask.shape[-1] != filters.count:
+        raise ShapeError(_wrong_mask(mask, filters.count, filters.path))
     shape = filters.weight_shape
     if filters.inputs_first:
         return _along_second_axis(mask, filters.groups, shape)
@@ -67,8 +67,8 @@ def bias_mask(filters: Filters, mask: Mask) -> Mask:
     Raises:
         ShapeError: The last axis of `mask` is not the layer's number of filters.
     """
-    if wrong := _wrong_mask(mask, filters.count, filters.path):
-        raise ShapeError(wrong)
+    if mask.ndim == 0 or mask.shape[-1] != filters.count:
+        raise ShapeError(_wrong_mask(mask, filters.count, filters.path))
     return mask
 
 
@@ -86,8 +86,8 @@ def norm_mask(norm: Norm, mask: Mask, size: int) -> Bool[Tensor, "*S size"]:
     Raises:
         ShapeError: The last axis of `mask` is not the number of filters that `norm` describes.
     """
-    if wrong := _wrong_mask(mask, len(norm.channels), norm.path):
-        raise ShapeError(wrong)
+    if mask.ndim == 0 or mask.shape[-1] != len(norm.channels):
+        raise ShapeError(_wrong_mask(mask, len(norm.channels), norm.path))
     return _spread(mask, norm.channels, size)
 
 
@@ -125,8 +125,8 @@ def reader_mask(
         >>> reader_mask(reader, torch.tensor([True]), (2, 3, 1, 1)).flatten().tolist()
         [False, True, False]
     """
-    if wrong := _wrong_mask(mask, len(reader.channels), reader.path):
-        raise ShapeError(wrong)
+    if mask.ndim == 0 or mask.shape[-1] != len(reader.channels):
+        raise ShapeError(_wrong_mask(mask, len(reader.channels), reader.path))
     channels = flagged(reader.channels, reader.alone, True) if only_alone else reader.channels
     if reader.inputs_first:
         read = _spread(mask, channels, weight_shape[0])
@@ -245,8 +245,6 @@ def _spread(
 
 
 def _wrong_mask(mask: Tensor, count: int, path: str) -> str:
-    if mask.ndim and mask.shape[-1] == count:
-        return ""
     return f"a mask of shape (*S, {count}) is needed, got {tuple(mask.shape)} ({path})"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ class _TrainingRun:
     outputs: Sequence[Tensor] = ()  # the tensors that it gave
     # Where filters leave, as far as it is known.
     flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow])
-    why: str = ""  # it does not run
+    why: str = ""  # why it does not run
 
 
 def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:
@@ -133,22 +134,14 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
     why = ""
     options = _in_training_mode(model)
     for modules in options:
+        run = partial(traced_run, model, example_inputs, finds=True, training=modules)
         try:
-            outputs, finder = traced_run(
-                model, example_inputs, record, finds=True, training=modules
-            )
+            outputs, finder = run(record)
             drew = finder.drew
             # Once more, with a record of its own: behind dropout this run knows no filter, which is right for where
             # filters leave and wrong for who reads them.
             if finder.chance:
-                _, finder = traced_run(
-                    model,
-                    example_inputs,
-                    begin_record(model),
-                    finds=True,
-                    forgets=True,
-                    training=modules,
-                )
+                _, finder = run(begin_record(model), forgets=True)
         except TraceError as error:
             why = str(error.__cause__ or error)
             continue
