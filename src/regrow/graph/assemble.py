@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
@@ -154,14 +155,9 @@ def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
     ledger = record.ledger
     # By identity and memory. A user may ask for a tied weight by any of its names, and the trace has only the first.
     there = {id(ledger.tensors[each]) for each in ledger.overlaps.get(name, (name,))}
-    return [
-        each
-        for each, tensor in (
-            *model.named_parameters(remove_duplicate=False),
-            *model.named_buffers(remove_duplicate=False),
-        )
-        if id(tensor) in there
-    ]
+    parameters = model.named_parameters(remove_duplicate=False)
+    buffers = model.named_buffers(remove_duplicate=False)
+    return [each for each, tensor in chain(parameters, buffers) if id(tensor) in there]
 
 
 def _shared(record: Record, outputs: Iterable[Tensor]) -> Mapping[str, tuple[str, ...]]:

@@ -40,13 +40,11 @@ def follow_convolution(call: Call, record: Record) -> None:
     transposed = bool(call.arguments["transposed"])
     groups = call.number("groups")
     use = weight_use(record, weight, filter_axis=0, input_axis=1)
-    if use is None:
-        if _is_constant(record, weight):
-            _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
-        else:
-            _stop_at_weight(call, record, weight)
+    if use is None and _is_constant(record, weight):
+        _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
         return
-    if transposed and use.columns:  # a matrix as a transposed kernel, its outputs in front
+    # No weight, or a matrix as a transposed kernel, its outputs in front.
+    if use is None or (transposed and use.columns):
         _stop_at_weight(call, record, weight)
         return
     # Which group a slice's filters are of, and which channels they read, cannot be told from the slice.
@@ -95,7 +93,7 @@ def _follow_linear(
     shape = [1] * out.ndim
     shape[axis] = -1
     written = _made(layer, use).reshape(shape)
-    more = None if added is None else record.ledger.names(added)
+    more = record.ledger.names(added)
     if more is None and added is not None and (own := foreign.added(record, added, written)):
         more = as_names(own)
     if more is not None:  # an activation that is added, as baddbmm can, or a table of numbers
@@ -124,9 +122,9 @@ def _follow_mixing_product(
 
     factors = ((first, -1), (second, -2 if second.ndim > 1 else -1))
     product = record.table.join_all((united(*each) for each in factors), why)
-    more = None if added is None else record.ledger.names(added)
-    both = record.table.join_all((product, more), Reason("summed", call.place))
-    record.ledger.write(call.outputs[0], both)
+    terms = (product, record.ledger.names(added))
+    summed = record.table.join_all(terms, Reason("summed", call.place))
+    record.ledger.write(call.outputs[0], summed)
 
 
 def _follow_fixed_kernel(
@@ -207,7 +205,7 @@ def follow_late_bias(call: Call, record: Record) -> None:
         (call.tensor("other"), call.tensor("self")),
     ):
         name = None if value is None else record.ledger.whole(value.squeeze())
-        names = None if other is None else record.ledger.names(other)
+        names = record.ledger.names(other)
         if name is None or name not in record.late_biases or names is None:
             continue
         layers = record.table.layers_of(different(names))
@@ -280,6 +278,4 @@ def _is_constant(record: Record, tensor: Tensor) -> bool:
     if tensor.requires_grad or isinstance(tensor, torch.nn.Parameter):
         return False
     notes = record.ledger.find(tensor)
-    if notes is None:
-        return True
-    return not (notes.live or notes.computed or record.has_parameter(tensor))
+    return notes is None or not (notes.live or notes.computed or record.has_parameter(tensor))

@@ -56,11 +56,11 @@ class Ledger:
         notes = self.find(tensor)
         return notes is not None and notes.live
 
-    def names(self, tensor: Tensor) -> Tensor | None:
-        """The names behind a tensor's elements, to be read; None where every set is empty."""
+    def names(self, tensor: Tensor | None) -> Tensor | None:
+        """The names behind a tensor's elements, to be read; None where every set is empty, or there is no tensor."""
         # In the tensor's shape; along axes on which they do not change they are mostly one number, by a stride of 0.
-        notes = self.find(tensor)
-        if notes is None or notes.present is None:
+        notes = None if tensor is None else self.find(tensor)
+        if tensor is None or notes is None or notes.present is None:
             return None
         if notes.itemsize != tensor.element_size():
             if notes.blurred is None:

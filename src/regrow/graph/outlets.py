@@ -192,8 +192,7 @@ class OutletFinder(TorchFunctionMode):
             inlet_axis=-1 if layer.kind == "linear" else 1 - ndim,
             factors=tuple(
                 Factor(
-                    name=name,
-                    entries=tuple(tuple(sorted(by_unit.get(unit, ()))) for unit in units),
+                    name=name, entries=tuple(tuple(sorted(by_unit.get(each, ()))) for each in units)
                 )
                 for name, by_unit in parts.factors.items()
             ),
@@ -247,12 +246,8 @@ class OutletFinder(TorchFunctionMode):
 
     def _sets(self, made: Iterable[Tensor]) -> set[int]:
         """Names of the sets in some tensors."""
-        found: set[int] = set()
-        for each in made:
-            names = self._record.ledger.names_if_alike(each)
-            if names is not None:
-                found.update(different(names))
-        return found - {0}
+        every = map(self._record.ledger.names_if_alike, made)
+        return {name for names in every if names is not None for name in different(names)} - {0}
 
     def _factors(
         self,

@@ -59,8 +59,7 @@ def whole_space(call: Call, record: Record) -> None:
     names, _ = names_in(call, record)
     why = Reason("mixed", call.place)
     joined = record.table.join_over(names, range(2, names.ndim), why)
-    grid = call.tensor("grid")
-    steering = None if grid is None else record.ledger.names(grid)
+    steering = record.ledger.names(call.tensor("grid"))
     if steering is not None:
         each = record.table.join_over(steering, range(1, steering.ndim), why)
         joined = record.table.join(joined, each.reshape(-1, *(1,) * (names.ndim - 1)), why)

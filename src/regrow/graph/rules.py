@@ -85,8 +85,7 @@ def copy(call: Call, record: Record) -> None:
 
 def fill(call: Call, record: Record) -> None:
     """The old values are gone."""
-    value = call.tensor("value")
-    record.write(call, None if value is None else record.ledger.names(value))
+    record.write(call, record.ledger.names(call.tensor("value")))
 
 
 def reduction(call: Call, record: Record) -> None:
@@ -132,8 +131,7 @@ def attention(call: Call, record: Record) -> None:
     why = Reason("mixed", call.place)
 
     def united(name: str, over: Sequence[int] | None) -> Tensor | None:
-        tensor = call.tensor(name)
-        names = None if tensor is None else record.ledger.names(tensor)
+        names = record.ledger.names(call.tensor(name))
         if names is None:
             return None
         return record.table.join_over(names, range(names.ndim) if over is None else over, why)
