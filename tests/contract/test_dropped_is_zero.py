@@ -322,3 +322,23 @@ def test_where_all_would_leave_something_attach_says_so() -> None:
             total_steps=9,
             exclude=["c"],
         )
+
+
+class ManyCauses(nn.Module):
+    """Each of several functions leaves something of the same filters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 4, 1), nn.Conv2d(1, 4, 1)
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        left = y.sigmoid() + y.exp() + y.cos() + y.cosh() + nn.functional.softplus(y) + y.acos()
+        return self.head(self.b(x) + left).mean((2, 3))
+
+
+def test_of_several_causes_always_the_same_one_is_named() -> None:
+    """Whatever order a process has sets of texts in."""
+    wiring = regrow.trace(ManyCauses(), torch.zeros(2, 1, 5, 5))
+    assert wiring["a"].offset == "acos in the model's own forward"

@@ -291,7 +291,8 @@ class _Hearing:
 
     def _flag(self, offset: Offset) -> None:
         for layer in self._layers_of(self._kept(offset.atoms)):
-            self._found.setdefault(layer.path, offset.place)
+            # Of several causes always the same one: they are kept in sets, whose order is another in each process.
+            self._found[layer.path] = min(self._found.get(layer.path, offset.place), offset.place)
 
     def _follow_grouped(self) -> None:
         """Who is read by groups takes those groups out with it: what is left of them is left of it."""
