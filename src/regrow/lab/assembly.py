@@ -18,7 +18,7 @@ from regrow.graph.filters import LayerKind
 from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
-from regrow.lab.measure import loss_of, mean_squared_error
+from regrow.lab.measure import loss_of
 from regrow.lab.models import registry as models
 from regrow.lab.models.stridednet import StridedNet
 from regrow.loop import Regrower, attach
@@ -145,11 +145,8 @@ def attach_recipe(
         data.x_train[:CALIBRATION],
         data.y_train[:CALIBRATION],
     )
-    loss = mean_squared_error if spec.loss == "squared" else None
     if newest is not None:
         examples = lambda: newest().images[:CALIBRATION], lambda: newest().labels[:CALIBRATION]
-        if newest().outputs is not None:
-            loss = loss_of(spec.loss, lambda: newest().outputs)
     return attach(
         recipe,
         model,
@@ -158,7 +155,7 @@ def attach_recipe(
         wiring=wiring,
         calibration_inputs=examples[0],
         calibration_targets=examples[1],
-        calibration_loss=loss,
+        calibration_loss=loss_of(spec.loss, lambda: newest().outputs if newest else None),
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
         layers=acted_on(model),

@@ -6,7 +6,8 @@ Stacks have their own arithmetic for the losses (`regrow.engine.loss`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Final, Literal
 
 import torch
@@ -70,22 +71,11 @@ def task_loss(
 
 def loss_of(
     name: LossName, outputs: Callable[[], int | None]
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The mean loss of a batch, of the outputs that take part.
-
-    Args:
-        outputs: How many there are, the first, at the time of each call; None: all.
-    """
-
-    def found(scores: Tensor, targets: Tensor) -> Tensor:
-        return task_loss(name, scores[:, : outputs()], targets)
-
-    return found
-
-
-def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """`task_loss` of numbers, as recipes that measure on data take it."""
-    return task_loss("squared", outputs, targets)
+) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """The mean loss of a batch, of the outputs that take part when it is asked; None: the usual one, of all outputs."""
+    if name == "cross-entropy" and outputs() is None:
+        return None
+    return lambda scores, targets: task_loss(name, scores[:, : outputs()], targets)
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
@@ -126,6 +116,12 @@ def finite(model: nn.Module) -> bool:
             for end in torch.aminmax(parameter)
         ]
         return not ends or bool(torch.stack(ends).isfinite().all())
+
+
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean of what was measured; None where one of them is none."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def finite_or_none(value: float) -> float | None:

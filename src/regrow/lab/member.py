@@ -20,15 +20,14 @@ from regrow.lab.assembly import (
 from regrow.lab.data.augment import crop_flip
 from regrow.losses import overlap_penalty
 from regrow.streams import tasks
+from regrow.streams.task import Task
 from regrow.study.generator_keys import generator_key, partner_seed
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
     from regrow.lab.teaching import Teaching
     from regrow.loop import Regrower
-    from regrow.streams.task import Task
     from regrow.study.document import Training
-    from regrow.study.stream import AnyStream
     from regrow.study.task_stream import LossName
     from regrow.study.trials import TrialSpec
 
@@ -87,25 +86,20 @@ class Member:
         there = images_per_epoch(self._spec, len(self._data.x_train))
         return min(self.steps_per_epoch * self.training.batch_size, there)
 
-    def shown(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """What an epoch trains on: images (N, C, H, W) and their classes (N,)."""
-        if self._spec.stream is None:
-            return self._data.x_train, self._data.y_train
-        task = self.task(self._spec.stream, epoch)
-        return task.images, task.labels
-
-    def task(self, stream: AnyStream, epoch: int) -> Task:
-        """The task of a stream that an epoch is in."""
+    def task(self, epoch: int) -> Task:
+        """The task that an epoch is in; without a stream there is one, the data set."""
+        stream, data = self._spec.stream, self._data
+        if stream is None:
+            return Task(
+                images=data.x_train,
+                labels=data.y_train,
+                test_images=data.x_test,
+                test_labels=data.y_test,
+            )
         index = stream.task_of(epoch) - 1
         if self._task is None or self._task[0] != index:
-            found = tasks.task(stream, self._data, seed=self._seed, index=index)
-            self._task = index, found
+            self._task = index, tasks.task(stream, data, seed=self._seed, index=index)
         return self._task[1]
-
-    def outputs(self, epoch: int) -> int | None:
-        """How many of the network's outputs take part in an epoch, the first; None: all."""
-        stream = self._spec.stream
-        return None if stream is None else self.task(stream, epoch).outputs
 
     def noise_key(self, epoch: int) -> int:
         """The seed of torch's global generator in an epoch, for dropout."""
@@ -113,7 +107,7 @@ class Member:
 
     def order(self, epoch: int) -> Tensor:
         """The order of the images that an epoch trains on."""
-        stream, count = self._spec.stream, len(self.shown(epoch)[0])
+        stream, count = self._spec.stream, len(self.task(epoch).images)
         if stream is None:
             return epoch_order(self._seed, epoch=epoch, examples=count)
         batch_size = self.training.batch_size
@@ -127,14 +121,14 @@ class Member:
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The batches of an epoch."""
-        moves, (images, labels) = self.moves(epoch), self.shown(epoch)
+        moves, task = self.moves(epoch), self.task(epoch)
         for batch in self._splits(epoch):
-            yield batch, self._seen(images[batch], moves), labels[batch]
+            yield batch, self._seen(task.images[batch], moves), task.labels[batch]
 
     def last_batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """The last batch of the first epoch, the smallest of all: indices, images and classes."""
-        batch, (images, labels) = self._splits(1)[-1], self.shown(1)
-        return batch, self._seen(images[batch], self.moves(1)), labels[batch]
+        batch, task = self._splits(1)[-1], self.task(1)
+        return batch, self._seen(task.images[batch], self.moves(1)), task.labels[batch]
 
     def _splits(self, epoch: int) -> Sequence[Tensor]:
         """The indices of an epoch's batches."""

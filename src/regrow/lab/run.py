@@ -17,7 +17,7 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
-from regrow.lab.measure import finite_or_none, majority_share, measure
+from regrow.lab.measure import finite_or_none, majority_share, mean_or_none, measure
 from regrow.lab.member import Member
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import PLAIN
@@ -75,7 +75,7 @@ class Run:
             first.optimizer,
             recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
-            newest=None if stream is None else lambda: first.task(stream, self.epoch + 1),
+            newest=None if stream is None else lambda: first.task(self.epoch + 1),
         )
         if self.crew is not None:
             self.crew.watch(self._report)
@@ -83,11 +83,7 @@ class Run:
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
         self.diagnosis = Diagnosis(spec, first.model, self.data)
-        self.tasks = None
-        if stream is not None:
-            self.tasks = TaskLog(
-                stream, first.model, self.data, seed=spec.seed, asked=spec.diagnostics
-            )
+        self.tasks = None if stream is None else TaskLog(stream, spec, first.model, self.data)
         self.inside: list[float] = []  # seconds that the recipe has taken, epoch by epoch
         self.partners: list[PartnerRecord] = []
         self.restarts = 0
@@ -163,8 +159,8 @@ class Run:
             epoch=epoch,
             train_loss=finite_or_none(loss),
             train_accuracy=accuracy if self.spec.loss == "cross-entropy" else None,
-            test_loss=_mean_or_none([test[0] for test in tests]),
-            test_accuracy=_mean_or_none([test[1] for test in tests]),
+            test_loss=mean_or_none([test[0] for test in tests]),
+            test_accuracy=mean_or_none([test[1] for test in tests]),
             seconds=time.perf_counter() - started,
         )
         self.records.append(record)
@@ -185,9 +181,7 @@ class Run:
         return Report(recipe=PLAIN, layers={}) if regrower is None else regrower.report
 
     def _test(self, member: Member, epoch: int) -> tuple[float | None, float | None]:
-        if self.spec.stream is None:
-            return measure(member.model, self.data.x_test, self.data.y_test)
-        task = member.task(self.spec.stream, epoch)
+        task = member.task(epoch)
         shown = task.test_images, task.test_labels
         return measure(member.model, *shown, loss=self.spec.loss, outputs=task.outputs)
 
@@ -195,10 +189,9 @@ class Run:
         """Look at the networks beside their accuracy: the seconds that it took."""
         models = [member.model for member in self.members]
         seconds = self.diagnosis.look(models, epoch=epoch, out=self._report.resting)
-        if self.tasks is not None and self.spec.stream is not None:
+        if self.tasks is not None:
             first = self.members[0]
-            task = first.task(self.spec.stream, epoch)
-            seconds += self.tasks.look(first.model, task, first.optimizer, epoch=epoch)
+            seconds += self.tasks.look(first.model, first.task(epoch), first.optimizer, epoch=epoch)
         return seconds
 
     # ---- the arms "restart" and "restart-each-task"
@@ -339,9 +332,3 @@ class Run:
                 math.inf if record.train_loss is None else record.train_loss for record in last
             ],
         )
-
-
-def _mean_or_none(values: Sequence[float | None]) -> float | None:
-    """The mean of what was measured; None where one of them is none."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if len(known) == len(values) else None

@@ -13,14 +13,14 @@ from torch.optim import Optimizer
 
 from regrow.health.data import Batch
 from regrow.health.probe import probe_gap
-from regrow.lab.measure import finite, finite_or_none, loss_of
+from regrow.lab.measure import finite, finite_or_none, loss_of, mean_or_none
 from regrow.lab.task_health import EXAMPLES, TaskHealth
 from regrow.streams import tasks
 from regrow.streams.task import Source, Task
-from regrow.study.document import Diagnostics
 from regrow.study.records import EpochRecord
 from regrow.study.stream import AnyStream
 from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
+from regrow.study.trials import TrialSpec
 
 
 @final
@@ -29,16 +29,14 @@ class TaskLog:
 
     def __init__(
         self,
-        stream: AnyStream,  # what the study says of it
+        stream: AnyStream,  # that of the trial
+        spec: TrialSpec,
         model: nn.Module,  # the network; it is traced once
         source: Source,  # the data that the stream draws from
-        *,
-        seed: int,  # of the trial
-        asked: Diagnostics,  # what is looked at that costs more
     ) -> None:
-        self._stream, self._source, self._seed = stream, source, seed
-        self._probe_steps = asked.probe_steps
-        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks)
+        self._stream, self._source, self._seed = stream, source, spec.seed
+        self._probe_steps = spec.diagnostics.probe_steps
+        self._health = TaskHealth(model, source.x_train[:2], ranks=spec.diagnostics.ranks)
         self.layers = self._health.layers  # number of units by layer that is looked at
         # What a network reaches that has learnt nothing; None where numbers are learnt.
         self.chance = tasks.chance(stream, source)
@@ -53,8 +51,7 @@ class TaskLog:
             number = self._stream.task_of(epoch)
             images, labels = task.test_images[:EXAMPLES], task.test_labels[:EXAMPLES]
             shown, steps = Batch(inputs=images, targets=labels), self._probe_steps
-            plain = self._stream.loss == "cross-entropy" and task.outputs is None
-            loss = None if plain else loss_of(self._stream.loss, lambda: task.outputs)
+            loss = loss_of(self._stream.loss, lambda: task.outputs)
             self._looks += self._health.look(model, shown, optimizer, task=number, loss=loss)
             if steps:
                 gap, _ = probe_gap(model, shown, loss=loss, optimizer=optimizer, steps=steps)
@@ -70,8 +67,8 @@ class TaskLog:
         self._tasks.append(
             TaskRecord(
                 task=self._stream.task_of(last.epoch),
-                online_accuracy=_mean_of_all([each.train_accuracy for each in own]),
-                online_loss=_mean_of_all([each.train_loss for each in own]),
+                online_accuracy=mean_or_none([each.train_accuracy for each in own]),
+                online_loss=mean_or_none([each.train_loss for each in own]),
                 accuracy=last.test_accuracy,
                 loss=last.test_loss,
             )
@@ -125,9 +122,3 @@ class TaskLog:
         self._tasks = [TaskRecord(**each) for each in state["tasks"]]
         self._looks = [HealthRecord(**each) for each in state["health"]]
         self._probes = [ProbeRecord(**each) for each in state.get("probes", ())]
-
-
-def _mean_of_all(numbers: Sequence[float | None]) -> float | None:
-    """Their mean; None where one of them is none."""
-    known = [each for each in numbers if each is not None]
-    return fmean(known) if len(known) == len(numbers) else None

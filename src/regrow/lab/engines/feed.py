@@ -50,7 +50,7 @@ class Feed:
     ) -> Iterator[Shown]:
         """The batches of an epoch of each network."""
         first, size = members[0], members[0].training.batch_size
-        sources = [member.shown(epoch)[0] for member, epoch in zip(members, epochs, strict=True)]
+        sources = [member.task(epoch).images for member, epoch in zip(members, epochs, strict=True)]
         shape = tuple(sources[0].shape[1:])
         if first.training.augment != "none" or stack.columns(size, shape) is None:
             for images, labels in batches(members, epochs):
@@ -100,7 +100,7 @@ def batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple[
     pairs = list(zip(members, epochs, strict=True))
     order, labels = _ordered(members, epochs)
     moves = [member.moves(epoch) for member, epoch in pairs]
-    shown = [member.shown(epoch)[0] for member, epoch in pairs]
+    shown = [member.task(epoch).images for member, epoch in pairs]
     x, size = shown[0], first.training.batch_size
     both = zip(order.split(size, dim=1), labels.split(size, dim=1), strict=True)
     for step, (batch, own) in enumerate(both):
@@ -126,7 +126,7 @@ def _ordered(members: Sequence[Member], epochs: Sequence[int]) -> tuple[Tensor, 
     device, pairs = members[0].device, list(zip(members, epochs, strict=True))
     order = torch.stack([member.order(epoch) for member, epoch in pairs]).to(device)
     own = zip(pairs, order, strict=True)
-    return order, torch.stack([member.shown(epoch)[1][rows] for (member, epoch), rows in own])
+    return order, torch.stack([member.task(epoch).labels[rows] for (member, epoch), rows in own])
 
 
 def _alike(images: Sequence[Tensor]) -> bool:

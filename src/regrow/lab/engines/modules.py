@@ -55,7 +55,7 @@ def _train(member: Member, epoch: int) -> tuple[float, float]:
     loss_sum = torch.zeros((), dtype=torch.float64, device="cpu")
     right = torch.zeros((), dtype=torch.int64, device="cpu")
     model.train()
-    part = member.outputs(epoch)
+    part = member.task(epoch).outputs
     for step, (batch, images, labels) in enumerate(member.batches(epoch)):
         member.set_rate(epoch, step)
         outputs = model(images)

@@ -96,7 +96,7 @@ class StackEngine:
 
 def _outputs(members: Sequence[Member], epochs: Sequence[int]) -> Tensor | None:
     """How many outputs of each network take part, (N,), where not all of them do."""
-    found = [member.outputs(epoch) for member, epoch in zip(members, epochs, strict=True)]
+    found = [member.task(epoch).outputs for member, epoch in zip(members, epochs, strict=True)]
     known = [count for count in found if count is not None]
     if len(known) < len(found):
         return None  # they are of one stream: all have a number, or none
