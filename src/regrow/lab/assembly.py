@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ from regrow.streams.task import Task
 from regrow.study.document import Training
 from regrow.study.generator_keys import generator_key
 from regrow.study.trials import TrialSpec
+
+if TYPE_CHECKING:
+    from regrow.lab.member import Member
 
 CALIBRATION = 256
 """Training images on which recipes measure where none are held out."""
@@ -178,7 +181,7 @@ def acted_on(model: nn.Module) -> tuple[LayerKind, ...] | None:
 
 
 def attach_partner_recipe(
-    spec: TrialSpec, data: Dataset, members: Sequence[tuple[nn.Module, Optimizer]]
+    spec: TrialSpec, data: Dataset, members: Sequence[Member]
 ) -> Grafter | None:
     """Attach the arm's recipe for several networks, if it has one."""
     if spec.recipe in OWN or not recipes.info(spec.recipe).partners:
@@ -189,8 +192,8 @@ def attach_partner_recipe(
     per_epoch = steps_of(spec, data)
     return attach_partners(
         recipe,
-        [model for model, _ in members],
-        [optimizer for _, optimizer in members],
+        [member.model for member in members],
+        [member.optimizer for member in members],
         example_inputs=data.x_train[:2],
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from regrow._named import FORM, current_folder_importable, imported, in_one_line, names_function
+from regrow._named import FORM, imported, in_one_line, names_function
 from regrow.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -77,23 +77,13 @@ def network_of(name: str, *, data: Dataset | None) -> nn.Module:
     The function is called without arguments, or, where it needs some, with ``in_channels``, ``image_size`` and
     ``classes``, as a study calls it.
     """
-    from torch import nn  # noqa: PLC0415
-
+    from regrow.lab.models.construct import made_by  # noqa: PLC0415
     from regrow.lab.models.registry import build, names  # noqa: PLC0415
 
     if names_function(name):
         function = imported(name, kind="model")
         if _takes_nothing(function):
-            try:
-                with current_folder_importable():
-                    model = function()
-            except (Exception, SystemExit) as error:  # whatever the user's function raises
-                raise ConfigError(f"model '{name}': raised {in_one_line(error)}") from error
-            if not isinstance(model, nn.Module):
-                raise ConfigError(
-                    f"model '{name}': must return a torch.nn.Module, got {type(model).__name__}"
-                )
-            return model
+            return made_by(function, name)
     elif name not in names():
         raise ConfigError(f"model '{name}' must be {FORM}, or one of {', '.join(names())}")
     if data is None:

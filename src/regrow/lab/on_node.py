@@ -10,7 +10,6 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 STACK: Final = "stack_size"
 """The resource by which a node says how many networks it trains side by side at most (``ray start --resources``)."""
-
-ARRAYS: Final = ("x_train", "y_train", "x_test", "y_test")
-"""What of a data set travels as arrays."""
 
 Versions = frozenset[tuple[str, object]]
 
@@ -138,8 +134,8 @@ def _data_here(lent: Any, device: str) -> tuple[str, Dataset]:
 
     if lent.hex() not in _held:
         key, found = ray.get(lent)
-        own = {name: torch.from_numpy(np.array(getattr(found, name))) for name in ARRAYS}
-        _held[lent.hex()] = key, replace(found, **own).to(device)
+        own = found.with_each(lambda part: torch.from_numpy(np.array(part)))
+        _held[lent.hex()] = key, own.to(device)
     return _held[lent.hex()]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from regrow.lab.queue import Batch
     from regrow.lab.trial import Request
     from regrow.lab.weights import Weights
-    from regrow.study.trials import TrialSpec
+    from regrow.study.document import DataChoice
 
 _TELL_EVERY_S: Final = 1.0
 """Least time between two messages of a run: a thousand tasks are a thousand messages a second."""
@@ -158,9 +158,8 @@ class RayTasks:
     def give(self, batch: Batch, task: Sequence[Request]) -> Died | None:
         """Hand in a batch."""
         try:
-            data = self._lend(
-                data_key(task[0].specs[0].data), lambda: self._arrays(task[0].specs[0])
-            )
+            asked = task[0].specs[0].data
+            data = self._lend(data_key(asked), lambda: self._arrays(asked))
             requests = [
                 replace(each, teachers=tuple(self._reader(read) for read in each.teachers))
                 for each in task
@@ -250,11 +249,10 @@ class RayTasks:
             self._lent[key] = self._ray.put(make())
         return self._lent[key]
 
-    def _arrays(self, spec: TrialSpec) -> tuple[str, Dataset]:
+    def _arrays(self, asked: DataChoice) -> tuple[str, Dataset]:
         """A data set as arrays, which are not copied on their way, and the key by which workers keep it."""
-        found = load_data(spec.data, self._settings)
-        arrays: dict[str, Any] = {name: getattr(found, name).numpy() for name in on_node.ARRAYS}
-        return data_key(spec.data), replace(found, **arrays)
+        found = load_data(asked, self._settings)
+        return data_key(asked), found.with_each(lambda part: part.numpy())
 
     def _reader(self, read: Callable[[], Weights]) -> Callable[[], Weights]:
         """A file of weights that a user named is read here: no node need have it."""

@@ -10,25 +10,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from torch import nn
-from torch.optim import Optimizer
-
 from regrow.compose import Recipe
 from regrow.criteria import MEASURED, Signal
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph import Wiring, trace
 from regrow.history import Renewed
-from regrow.lab import assembly, data
+from regrow.lab import assembly
 from regrow.lab.data import Dataset
 from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines.choice import refusal
+from regrow.lab.member import Member
 from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
+from regrow.lab.worker import WorkerSettings, data_key, load_data
 from regrow.partners import Grafter
 from regrow.streams import tasks
-from regrow.study.document import DataChoice
 from regrow.study.mistakes import at
 from regrow.study.stream import AT_EACH_TASK, ClassIncremental
 from regrow.study.trials import TrialSpec
@@ -58,7 +56,7 @@ def preflight(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
-    tried = _Tried(data_dir, cache_dir)
+    tried = _Tried(WorkerSettings(data_dir=data_dir, cache_dir=cache_dir))
     digests: dict[str, str] = {}
     notices: dict[str, None] = {}
     refused = ""
@@ -83,14 +81,14 @@ def preflight(
 class _Tried:
     """What was tried, each thing once: by a text that is equal where all is that it depends on."""
 
-    def __init__(self, data_dir: Path | None, cache_dir: Path | None) -> None:
-        self._data_dir, self._cache_dir = data_dir, cache_dir
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
         self._found: dict[str, Any] = {}
 
     def arm(self, spec: TrialSpec) -> tuple[_Network, list[str], str]:
         """An arm's network, what is to be told of its recipe, and why it cannot run in a stack."""
-        source = _text(spec.data.name, spec.data.settings)
-        dataset = self._once(source, lambda: self._loaded(spec.data))
+        source = data_key(spec.data)
+        dataset = self._once(source, lambda: load_data(spec.data, self._settings))
         images = _text(source, spec.train.held_out)
         parted = self._once(images, lambda: hold_out(dataset, spec.train.held_out))
         trained = _text(
@@ -114,10 +112,6 @@ class _Tried:
         if key not in self._found:
             self._found[key] = find()
         return self._found[key]
-
-    def _loaded(self, asked: DataChoice) -> Dataset:
-        folders = {"data_dir": self._data_dir, "cache_dir": self._cache_dir}
-        return data.load(asked.name, settings=asked.settings, **folders)
 
 
 STEP: Final = {
@@ -189,7 +183,8 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
             spec, dataset, network.model, network.optimizer, recipe=recipe, wiring=wiring
         )
         if recipe is None:
-            grafter = assembly.attach_partner_recipe(spec, dataset, _partners(spec, dataset))
+            members = [Member(spec, dataset, place=place) for place in range(spec.partners)]
+            grafter = assembly.attach_partner_recipe(spec, dataset, members)
     for attached in (regrower, grafter):
         if attached is not None:
             attached.detach()
@@ -218,12 +213,6 @@ def _waits(recipe: Recipe) -> bool:
         recipe.network_when is None or recipe.network_when.at_boundaries
     )
     return whole or recipe.when.at_boundaries
-
-
-def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:
-    """The networks that a recipe for several joins, and their optimizers."""
-    models = [assembly.build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
-    return [(model, assembly.build_optimizer(spec.train, model)) for model in models]
 
 
 def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:

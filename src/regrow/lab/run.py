@@ -79,9 +79,7 @@ class Run:
         )
         if self.crew is not None:
             self.crew.watch(self._report)
-        self.grafter = assembly.attach_partner_recipe(
-            spec, self.data, [(each.model, each.optimizer) for each in self.members]
-        )
+        self.grafter = assembly.attach_partner_recipe(spec, self.data, self.members)
         self.diagnosis = Diagnosis(spec, first.model, self.data)
         self.tasks = None if stream is None else TaskLog(stream, spec, first.model, self.data)
         self.inside: list[float] = []  # seconds that the recipe has taken, epoch by epoch

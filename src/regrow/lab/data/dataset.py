@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,9 @@ class RawImages:
         )
 
 
+_ARRAYS: Final = ("x_train", "y_train", "x_test", "y_test")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
     """A checked, scaled data set, ready for training."""
@@ -93,13 +96,11 @@ class Dataset:
 
     def to(self, device: str) -> Dataset:
         """The same images elsewhere."""
-        return replace(
-            self,
-            x_train=self.x_train.to(device),
-            y_train=self.y_train.to(device),
-            x_test=self.x_test.to(device),
-            y_test=self.y_test.to(device),
-        )
+        return self.with_each(lambda part: part.to(device))
+
+    def with_each(self, change: Callable[[Any], Any]) -> Dataset:
+        """The same with images and classes in another form."""
+        return replace(self, **{name: change(getattr(self, name)) for name in _ARRAYS})
 
     @property
     def sizes(self) -> Sizes:

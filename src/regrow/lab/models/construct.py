@@ -60,19 +60,24 @@ def call_user_function(name: str, settings: Mapping[str, object], sizes: Sizes) 
         )
     arguments = {**sizes, **settings}
     function = imported(name, kind="model")
-    with current_folder_importable():
-        try:
-            inspect.signature(function).bind(**arguments)
-        except TypeError as error:
-            raise ConfigError(
-                f"model '{name}': must take the keywords {', '.join(arguments)}: {error}"
-            ) from error
-        except ValueError:
-            pass  # a function written in C has no signature to look at; calling it will tell
-        try:
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(
+            f"model '{name}': must take the keywords {', '.join(arguments)}: {error}"
+        ) from error
+    except ValueError:
+        pass  # a function written in C has no signature to look at; calling it will tell
+    return made_by(function, name, **arguments)
+
+
+def made_by(function: Callable[..., object], name: str, **arguments: object) -> nn.Module:
+    """The network that a user's function makes."""
+    try:
+        with current_folder_importable():
             model = function(**arguments)
-        except (Exception, SystemExit) as error:  # whatever the user's function raises
-            raise ConfigError(f"model '{name}': raised {in_one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
+        raise ConfigError(f"model '{name}': raised {in_one_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
             f"model '{name}': must return a torch.nn.Module, got {type(model).__name__}"
