@@ -15,8 +15,7 @@ from regrow import errors
 from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile, copied, plain
 from regrow.lab.data import Dataset
-from regrow.lab.engines.choice import engine_named
-from regrow.lab.engines.modules import Engine
+from regrow.lab.engines.choice import Engine, engine_named
 from regrow.lab.run import Run
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.study.document import EngineName

@@ -30,12 +30,7 @@ def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(member.noise_key(1))
         member.model.train()
-        try:
-            scores: object = member.model(images)
-        except (Exception, SystemExit) as error:  # whatever the user's network raises
-            raise ConfigError(
-                f"{where}: raised {in_one_line(error)} in training mode on {what}{way_out}"
-            ) from error
+        scores = _answer(member.model, images, f"in training mode on {what}{way_out}", where=where)
         checked = _scores(scores, data, count=len(batch), where=f"{where}: in training mode")
         try:
             learn(member, checked, batch, images, labels)
@@ -52,17 +47,21 @@ def try_model(model: nn.Module, dataset: Dataset, *, where: str) -> None:
             raise ConfigError(
                 f"{where}: must know its shapes before it is trained, {name} belongs to a lazy layer"
             )
+    images = dataset.x_train[:2]
     try:
         with torch.no_grad():
-            scores: object = model.eval()(dataset.x_train[:2])
-    except (Exception, SystemExit) as error:  # whatever the user's network raises
-        shape = tuple(dataset.x_train[:2].shape)
-        raise ConfigError(
-            f"{where}: raised {in_one_line(error)} on images of shape {shape}"
-        ) from error
+            shape = tuple(images.shape)
+            scores = _answer(model.eval(), images, f"on images of shape {shape}", where=where)
     finally:
         model.train()
-    _scores(scores, dataset, count=len(dataset.x_train[:2]), where=where)
+    _scores(scores, dataset, count=len(images), where=where)
+
+
+def _answer(model: nn.Module, images: Tensor, what: str, *, where: str) -> object:
+    try:
+        return model(images)
+    except (Exception, SystemExit) as error:  # whatever the user's network raises
+        raise ConfigError(f"{where}: raised {in_one_line(error)} {what}") from error
 
 
 def _scores(scores: object, data: Dataset, *, count: int, where: str) -> Tensor:
@@ -70,14 +69,12 @@ def _scores(scores: object, data: Dataset, *, count: int, where: str) -> Tensor:
     wanted = (count, len(data.classes))
     if not isinstance(scores, Tensor):
         raise ConfigError(f"{where}: must return a tensor of scores, got {type(scores).__name__}")
-    if tuple(scores.shape) != wanted and wanted[1] == 1:
-        raise ConfigError(
-            f"{where}: must return one number for each example, shape {wanted}, for the stream has no classes, got "
-            f"{tuple(scores.shape)}"
-        )
-    if tuple(scores.shape) != wanted:
-        raise ConfigError(
-            f"{where}: must return one score for each of {wanted[1]} classes, shape {wanted} for "
-            f"{wanted[0]} images, got {tuple(scores.shape)}"
-        )
-    return scores
+    came = tuple(scores.shape)
+    if came == wanted:
+        return scores
+    asked = (
+        f"one number for each example, shape {wanted}, for the stream has no classes"
+        if wanted[1] == 1
+        else f"one score for each of {wanted[1]} classes, shape {wanted} for {wanted[0]} images"
+    )
+    raise ConfigError(f"{where}: must return {asked}, got {came}")

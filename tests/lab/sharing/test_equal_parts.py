@@ -80,7 +80,7 @@ def test_selections_that_print_alike_and_differ_are_asked_apart(study: MakeStudy
     (members,) = families(plan(study(arms=arms, seeds=[0])).trials)
     crew = Crew(members, clock=Clock(total_steps=10, steps_per_epoch=5))
     assert [spec.label for spec in crew.members] == ["a", "b", "c"]
-    masks = crew.choose(
+    masks = crew(
         {"conv": torch.tensor([1.0, 5.0])},
         eligible={"conv": torch.ones(2, dtype=torch.bool)},
         step=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from regrow.errors import ConfigError, DataError
 
 SCALES = ("standard", "unit", "per_image")
+
+_Rule = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _BLOCK = 4096  # images worked on at once in float64, so that a large set does not need eight times its size
 
@@ -24,23 +27,19 @@ def _channel_moments(images: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray
     return mean, np.sqrt(squares / count)[:, None, None]
 
 
-def _affine(images: NDArray[Any], shift: Any, factor: Any) -> NDArray[np.float32]:
-    """(images - shift) / factor in float64, rounded once to float32."""
+def _changed(images: NDArray[Any], change: _Rule) -> NDArray[np.float32]:
+    """Images changed in float64, rounded once to float32."""
     result = np.empty(images.shape, np.float32)
     for i in range(0, len(images), _BLOCK):
-        result[i : i + _BLOCK] = (images[i : i + _BLOCK].astype(np.float64) - shift) / factor
+        result[i : i + _BLOCK] = change(images[i : i + _BLOCK].astype(np.float64))
     return result
 
 
-def _per_image(images: NDArray[Any]) -> NDArray[np.float32]:
-    result = np.empty(images.shape, np.float32)
-    for i in range(0, len(images), _BLOCK):
-        block = images[i : i + _BLOCK].astype(np.float64)
-        centred = block - block.mean(axis=(1, 2, 3), keepdims=True)
-        std = centred.std(axis=(1, 2, 3), keepdims=True)
-        flat = block.max(axis=(1, 2, 3), keepdims=True) == block.min(axis=(1, 2, 3), keepdims=True)
-        result[i : i + _BLOCK] = np.where(flat, 0.0, centred / np.where(flat, 1.0, std))
-    return result
+def _per_image(block: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = block - block.mean(axis=(1, 2, 3), keepdims=True)
+    std = centred.std(axis=(1, 2, 3), keepdims=True)
+    flat = block.max(axis=(1, 2, 3), keepdims=True) == block.min(axis=(1, 2, 3), keepdims=True)
+    return np.where(flat, 0.0, centred / np.where(flat, 1.0, std))
 
 
 def _white(train: NDArray[Any], maximum: float | None) -> float:
@@ -85,20 +84,20 @@ def scaled(
         [[[[0.0, 1.0]]]]
     """
     with np.errstate(all="ignore"):  # what comes out is looked at instead
-        found = _scaled(train, test, scale=scale, maximum=maximum)
+        rule = _rule(train, scale=scale, maximum=maximum)
+        found = _changed(train, rule), _changed(test, rule)
     for part, images, result in zip(("training", "test"), (train, test), found, strict=True):
         _check_range(images, result, part=part, scale=scale)
     return found
 
 
-def _scaled(
-    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _rule(train: NDArray[Any], *, scale: str, maximum: float | None) -> _Rule:
+    """What is done to the numbers of an image."""
     if scale == "per_image":
-        return _per_image(train), _per_image(test)
+        return _per_image
     if scale == "unit":
         white = _white(train, maximum)
-        return _affine(train, 0.0, white), _affine(test, 0.0, white)
+        return lambda block: block / white
     if scale == "standard":
         mean, std = _channel_moments(train)
         low, high = train.min(axis=(0, 2, 3)), train.max(axis=(0, 2, 3))
@@ -107,7 +106,7 @@ def _scaled(
             raise DataError(
                 f"scale 'standard' needs pixel values that vary, channel {channel} is {low[channel]} throughout"
             )
-        return _affine(train, mean, std), _affine(test, mean, std)
+        return lambda block: (block - mean) / std
     raise ConfigError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
 
 

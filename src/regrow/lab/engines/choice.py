@@ -10,7 +10,7 @@ from torch import nn
 
 from regrow.engine import UnsupportedError, program_of
 from regrow.errors import ConfigError
-from regrow.lab.engines.modules import Engine, ModuleEngine
+from regrow.lab.engines.modules import ModuleEngine
 from regrow.lab.engines.stack import StackEngine
 from regrow.study.document import EngineName
 from regrow.study.trials import TrialSpec
@@ -37,12 +37,12 @@ def refusal(spec: TrialSpec, model: nn.Module) -> str:
     return ""
 
 
-def engine_named(name: EngineName) -> Engine:
-    """Make an engine.
+Engine = ModuleEngine | StackEngine
+"""Trains networks, each as it would be trained alone; for it to keep its memory, they are those of its last call."""
 
-    Returns:
-        A fresh one: it may keep memory of the networks that it trains.
-    """
+
+def engine_named(name: EngineName) -> Engine:
+    """Make a fresh engine: it may keep memory of the networks that it trains."""
     return StackEngine() if name == "stack" else ModuleEngine()
 
 

@@ -1,37 +1,15 @@
-"""What an engine does, and the plain one: modules, autograd and torch's optimizers, any network after the other."""
+"""The plain engine: modules, autograd and torch's optimizers, any network after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from regrow.lab.measure import finite, right_answers, task_loss
 from regrow.lab.member import Member
-
-
-class Engine(Protocol):
-    """Trains networks, each as it would be trained alone."""
-
-    def train_epoch(
-        self, members: Sequence[Member], epochs: Sequence[int]
-    ) -> list[tuple[float, float]]:
-        """Train each network for one epoch.
-
-        Args:
-            members: The networks; the same as in the last call as long as they train on.
-
-        Returns:
-            Mean loss and share of right predictions of each, as they were met; where numbers are learnt, nothing is
-            right.
-        """
-        ...
-
-    def finite(self, members: Sequence[Member]) -> list[bool]:
-        """Whether all weights of each network are finite numbers."""
-        ...
 
 
 @final
@@ -41,11 +19,11 @@ class ModuleEngine:
     def train_epoch(
         self, members: Sequence[Member], epochs: Sequence[int]
     ) -> list[tuple[float, float]]:
-        """Train each network for one epoch."""
+        """Train each for one epoch: mean loss and share of right predictions, as met; of numbers, nothing is right."""
         return [_train(member, epoch) for member, epoch in zip(members, epochs, strict=True)]
 
     def finite(self, members: Sequence[Member]) -> list[bool]:
-        """Look at each network."""
+        """Whether all weights of each network are finite numbers."""
         return [finite(member.model) for member in members]
 
 

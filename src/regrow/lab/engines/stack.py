@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Optimizer
 
 from regrow import engine
 from regrow.engine import Answers, Program, Stack, StackOptimizer, program_of
@@ -42,7 +42,7 @@ class StackEngine:
     def train_epoch(
         self, members: Sequence[Member], epochs: Sequence[int]
     ) -> list[tuple[float, float]]:
-        """Train each network for one epoch."""
+        """Train each for one epoch, as `ModuleEngine` does."""
         optimizer = self._joined(members)
         stack, training = optimizer.stack, members[0].training
         answers = Answers(len(members), device=members[0].device)
@@ -148,9 +148,5 @@ def stack_optimizer(
     """What makes the steps of torch optimizers in a stack."""
     rates = [float(one.param_groups[0]["lr"]) for one in optimizers]
     settings = step_settings(training)
-    if training.optimizer == "sgd":
-        sgd = [one for one in optimizers if isinstance(one, SGD)]
-        return engine.SGD(stack, lr=rates, optimizers=sgd, **settings)
-    kind = engine.Adam if training.optimizer == "adam" else engine.AdamW
-    adam = [one for one in optimizers if isinstance(one, Adam)]
-    return kind(stack, lr=rates, optimizers=adam, **settings)
+    kinds: dict[str, Any] = {"sgd": engine.SGD, "adam": engine.Adam, "adamw": engine.AdamW}
+    return kinds[training.optimizer](stack, lr=rates, optimizers=optimizers, **settings)

@@ -38,15 +38,11 @@ class _Kind:
 
 
 @final
-class Crew:
-    """Trials of one family that have been the same run so far.
+class Crew(Selection):
+    """Trials of one family that have been the same run so far; the selection of its recipe, which asks all of them.
 
-    The run trains with `recipe`, whose selection asks all members. As soon as two of them would renew different
-    filters, those who differ from the first member leave; the run goes on as the first member's.
-
-    Args:
-        specs: The members; the first gives the run its name.
-        clock: The length of the training.
+    As soon as two of them would renew different filters, those who differ from the first member leave; the run goes on
+    as the first member's.
     """
 
     def __init__(self, specs: Sequence[TrialSpec], *, clock: Clock) -> None:
@@ -67,7 +63,7 @@ class Crew:
             # The run must look at each step at which any of them would; those who are done are left out by `last_step`.
             longest = max(active, key=active_fraction)
             self._asked = len(self._kinds) > 1
-            self.recipe = longest.with_parts(select=_Asking(self)) if self._asked else longest
+            self.recipe = longest.with_parts(select=self) if self._asked else longest
 
     @property
     def members(self) -> tuple[TrialSpec, ...]:
@@ -114,7 +110,7 @@ class Crew:
 
     # ---- one step
 
-    def choose(
+    def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> _Masks:
         """Let every member select, and part with those who differ from the first."""
@@ -154,22 +150,6 @@ class Crew:
         for kind in self._kinds:
             if kind.select is not None:
                 kind.select.check(counts)
-
-
-@final
-class _Asking(Selection):
-    """The selection of a crew."""
-
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-
-    def __call__(
-        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
-    ) -> _Masks:
-        return self._crew.choose(scores, eligible=eligible, step=step)
-
-    def check(self, counts: Mapping[str, int]) -> None:
-        self._crew.check(counts)
 
 
 def _recipe(spec: TrialSpec) -> Recipe | None:
