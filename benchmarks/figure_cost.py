@@ -139,7 +139,7 @@ def main() -> None:
         every = of_cells(plan(study).trials, [f"data.region={region}"])
         first = every[0]
         images = data.load(
-            first.data.name, settings=first.data.settings, data_dir=options.data_dir, cache_dir=None
+            first.data.name, settings=first.data.settings, data_dir=options.data_dir
         )
         single(first, images, engine="modules")  # imports and buffers: not counted
         for seed in options.seeds:

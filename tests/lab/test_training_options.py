@@ -131,7 +131,7 @@ def test_holding_out_too_much_is_told_before_training(
 ) -> None:
     study = tiny_study(settings=("train.held_out=96",))
     with pytest.raises(ConfigError, match=r"held_out: .* 96 of 96 leave none of class '0'"):
-        preflight(plan(study).trials, data_dir=tmp_path, cache_dir=tmp_path)
+        preflight(plan(study).trials, data_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

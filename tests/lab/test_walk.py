@@ -45,7 +45,7 @@ def test_the_walk_of_a_trial_does_not_grow(recipe: str) -> None:
         "seeds": [0],
     }
     (spec,) = plan(check_document(document, where="test")).trials
-    held = data.load(spec.data.name, settings=spec.data.settings, data_dir=None, cache_dir=None)
+    held = data.load(spec.data.name, settings=spec.data.settings)
     said: list[Message] = []
     bench = Bench(WorkerSettings(), said.append, data={data_key(spec.data): held})
     files: set[str] = set()

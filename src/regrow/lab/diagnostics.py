@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from regrow.errors import ConfigError
 from regrow.functional.information import invalid_shares, weight_entropy
 from regrow.functional.overlap import filter_overlap
-from regrow.graph import Filters, trace
+from regrow.graph import trace
 from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
 from regrow.lab.measure import finite, finite_or_none
@@ -31,15 +31,6 @@ _KINDS: Final[Mapping[str, type]] = {
     "weights": WeightRecord,
 }
 """What is looked at, by the fields of `TrialResult`."""
-
-
-def watched_layers(model: nn.Module, example: Tensor) -> tuple[Filters, ...]:
-    """The layers that are looked at: all convolutions that do not make the output, for every arm the same.
-
-    Edge cases:
-        A network that cannot be followed is a TraceError.
-    """
-    return trace(model, example).renewable()
 
 
 def overlap_of(
@@ -84,7 +75,8 @@ class Diagnosis:
                 "oracle_every_epochs needs images that are not trained on: set train.held_out, got 0"
             )
         self._asked, self._held_out, self._seed = asked, held_out, spec.seed
-        self._filters = watched_layers(model, data.x_train[:2]) if asked.any else ()
+        # All convolutions that do not make the output, for every arm the same.
+        self._filters = trace(model, data.x_train[:2]).renewable() if asked.any else ()
         # Number of filters by layer, in the network's order; empty when nothing is asked for.
         self.layers = {filters.path: filters.count for filters in self._filters}
         if asked.oracle_every_epochs and held_out is not None:

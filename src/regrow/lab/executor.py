@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from regrow.errors import StoreError
 from regrow.history import Renewed
@@ -31,6 +31,9 @@ from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.store import Store
 from regrow.study.trials import TeacherSpec, TrialSpec
 
+if TYPE_CHECKING:
+    from regrow.lab.on_ray import RayTasks
+
 CPU_STACK: Final = 4
 """Networks in a stack on a CPU (`benchmarks/engine_speed.py`)."""
 
@@ -46,35 +49,8 @@ class Tally:
     interrupted: bool  # whether it was asked to stop before all had ended
 
 
-class Workers(Protocol):
-    """Those who work the queue off."""
-
-    @property
-    def jobs(self) -> int:
-        """How many batches they train at a time."""
-        ...
-
-    @property
-    def attempts(self) -> int:
-        """How often a run is begun that gets no further when a worker dies."""
-        ...
-
-    @property
-    def free(self) -> bool:
-        """Whether they take another batch."""
-        ...
-
-    def give(self, batch: Batch, task: Sequence[Request]) -> worker.Died | None:
-        """Let a batch be trained; its worker may be gone already."""
-        ...
-
-    def messages(self) -> Iterator[tuple[Batch, worker.Message | worker.Died]]:
-        """What they say of which batch, for one tick at most."""
-        ...
-
-    def close(self) -> None:
-        """End them, whatever they do."""
-        ...
+Workers: TypeAlias = "Processes | RayTasks"
+"""Those who work the queue off."""
 
 
 def run_study(

@@ -46,9 +46,7 @@ class Preflight:
     refusal: str = ""
 
 
-def preflight(
-    specs: Sequence[TrialSpec], *, data_dir: Path | None = None, cache_dir: Path | None = None
-) -> Preflight:
+def preflight(specs: Sequence[TrialSpec], *, data_dir: Path | None = None) -> Preflight:
     """Load every data set, train every network for one step, attach every recipe, and keep nothing of it.
 
     What many arms and cells have in common is tried once: a data set, a network with its way of training, a recipe
@@ -56,7 +54,7 @@ def preflight(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
-    tried = _Tried(WorkerSettings(data_dir=data_dir, cache_dir=cache_dir))
+    tried = _Tried(WorkerSettings(data_dir=data_dir))
     digests: dict[str, str] = {}
     notices: dict[str, None] = {}
     refused = ""

@@ -24,9 +24,9 @@ from regrow.lab.sharing.families import PLAIN
 from regrow.lab.task_log import TaskLog
 from regrow.lab.teaching import Teaching
 from regrow.lab.together import together
-from regrow.lab.weights import Weights, WeightsFile
+from regrow.lab.weights import Weights
 from regrow.schedule import Clock
-from regrow.study.partner_records import PartnerRecord, TogetherRecord
+from regrow.study.partner_records import PartnerRecord
 from regrow.study.records import (
     EpochRecord,
     LayerRecord,
@@ -148,9 +148,11 @@ class Run:
             looks = self.spec.stream.ends_task(epoch) or self.diverged
         tests = [self._test(member, epoch) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
-        if not self.diverged and self._checks_at(epoch) and (not whole or self._stuck(accuracy)):
-            self.restarts += 1
-            self.members[0].restart(self.restarts)
+        if not self.diverged and self._checks_at(epoch):
+            stuck = accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
+            if stuck or not whole:
+                self.restarts += 1
+                self.members[0].restart(self.restarts)
         if len(self.members) > 1:
             self.partners += partner_records(epoch, self.members, found, tests)
         record = EpochRecord(
@@ -193,10 +195,6 @@ class Run:
         return seconds
 
     # ---- the arms "restart" and "restart-each-task"
-
-    def _stuck(self, accuracy: float) -> bool:
-        """Whether a network has learnt nothing."""
-        return accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
 
     def _checks_at(self, epoch: int) -> bool:
         """Whether the arm may restart after this epoch."""
@@ -256,10 +254,6 @@ class Run:
             self.crew.remember(counts)
         self.crew.watch(report)
 
-    def keep(self, weights: WeightsFile) -> None:
-        """Write the networks as they are, for the trials that they teach."""
-        weights.save(self.spec.model, [member.model.state_dict() for member in self.members])
-
     def results(self) -> tuple[TrialResult, ...]:
         """The trials as they ended.
 
@@ -283,6 +277,8 @@ class Run:
 
     def _result(self, spec: TrialSpec, report: Report, nonfinite: int) -> TrialResult:
         grafted = None if self.grafter is None else self.grafter.report
+        models = [member.model for member in self.members]
+        last = self.partners[-len(models) :]  # without any where there is one network
         streamed = self.tasks.found() if self.tasks else {}
         layers = self.tasks.layers if self.tasks else self.diagnosis.layers or report.layers
         return TrialResult(
@@ -300,7 +296,7 @@ class Run:
             **self.diagnosis.found(),
             **streamed,
             partners=tuple(self.partners),
-            together=self._together(),
+            together=together(models, last, spec=self.spec, data=self.data) if last else (),
             grafts=graft_records(grafted.events if grafted else (), per_epoch=self.per_epoch),
             nonfinite=nonfinite,
             restarts=self.restarts,
@@ -314,19 +310,4 @@ class Run:
         return tuple(
             replace(record, seconds=record.seconds - inside)
             for record, inside in zip(self.records, self.inside, strict=True)
-        )
-
-    def _together(self) -> tuple[TogetherRecord, ...]:
-        """What several networks are worth as one."""
-        if len(self.members) == 1:
-            return ()
-        last = self.partners[-len(self.members) :]
-        return together(
-            [member.model for member in self.members],
-            spec=self.spec,
-            data=self.data,
-            held_out=self.data.held_out,
-            train_losses=[
-                math.inf if record.train_loss is None else record.train_loss for record in last
-            ],
         )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from regrow.lab.assembly import build_model
 from regrow.lab.measure import accuracy_of, logits_of
 from regrow.study.generator_keys import generator_key
-from regrow.study.partner_records import TogetherRecord
+from regrow.study.partner_records import PartnerRecord, TogetherRecord
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
@@ -22,22 +23,12 @@ _BATCH = 500
 
 
 def together(
-    models: Sequence[nn.Module],
-    *,
-    spec: TrialSpec,
-    data: Dataset,
-    held_out: tuple[Tensor, Tensor] | None,
-    train_losses: Sequence[float],
+    models: Sequence[nn.Module], last: Sequence[PartnerRecord], *, spec: TrialSpec, data: Dataset
 ) -> tuple[TogetherRecord, ...]:
-    """Measure the networks of a trial as one, at the end of the training: the controls for anything that joins them.
+    """Measure several networks of a trial as one, on the test set: the controls for anything that joins them.
 
-    Args:
-        held_out: Images that were not trained on, by which the best network is picked; None: by the training loss.
-        train_losses: Of the last epoch, one a network; infinity where it was no number.
-
-    Returns:
-        Accuracies on the test set: ``ensemble`` (mean of the probabilities), ``mean weights`` (statistics of batch
-        norms measured anew on the training images) and ``best`` (picked without the test set).
+    ``ensemble``: the mean of the probabilities; ``mean weights``: statistics of batch norms measured anew on the
+    training images; ``best``: picked by what is held out, or else by the training loss of the last epoch.
     """
 
     def tested(model: nn.Module) -> float:
@@ -46,10 +37,11 @@ def together(
     softened = [logits_of(model, data.x_test).double().softmax(1) for model in models]
     ensemble = accuracy_of(torch.stack(softened).mean(0), data.y_test)
     mean_weights = tested(_mean_weights(models, spec=spec, data=data))
-    if held_out is None:
-        best = min(range(len(models)), key=lambda k: train_losses[k])
+    if data.held_out is None:
+        losses = [math.inf if one.train_loss is None else one.train_loss for one in last]
+        best = losses.index(min(losses))
     else:
-        images, labels = held_out
+        images, labels = data.held_out
         best = max(
             range(len(models)), key=lambda k: accuracy_of(logits_of(models[k], images), labels)
         )

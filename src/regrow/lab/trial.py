@@ -178,9 +178,10 @@ class _Going:
             checkpoint.save_if_due(lambda: plain(run.state()), members=names, epoch=run.epoch)
 
     def results(self) -> tuple[TrialResult, ...]:
-        if self._request.weights is not None:
-            self.run.keep(self._request.weights)
-        return self.run.results()
+        run, weights = self.run, self._request.weights
+        if weights is not None:
+            weights.save(run.spec.model, [member.model.state_dict() for member in run.members])
+        return run.results()
 
 
 @contextmanager

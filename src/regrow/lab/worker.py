@@ -31,7 +31,6 @@ class WorkerSettings:
     """What a worker needs to know once."""
 
     data_dir: Path | None = None  # folder with data sets, or None
-    cache_dir: Path | None = None  # folder for fetched data sets, or None
     # Least time between two checkpoints of a trial; 0 = after each epoch.
     checkpoint_every_s: float = 1.0
     engine: EngineName = "modules"  # what makes the steps
@@ -162,8 +161,7 @@ def load_data(asked: DataChoice, settings: WorkerSettings) -> Dataset:
     """Read a data set where a study has it."""
     from regrow.lab import data  # noqa: PLC0415 # loads numpy
 
-    folders = {"data_dir": settings.data_dir, "cache_dir": settings.cache_dir}
-    return data.load(asked.name, settings=asked.settings, **folders)
+    return data.load(asked.name, settings=asked.settings, data_dir=settings.data_dir)
 
 
 class _Telling:

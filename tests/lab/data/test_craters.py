@@ -218,8 +218,8 @@ def test_the_published_files_through_a_web_server(raw_dir: Path, tmp_path: Path)
         server.shutdown()
         thread.join()
     # From here on the cache is all that is needed.
-    cached = read_craters(CraterSettings(), data_dir=None, cache_dir=tmp_path)
-    direct = read_craters(CraterSettings(), data_dir=folder, cache_dir=None)
+    cached = read_craters(CraterSettings(), None, cache_dir=tmp_path)
+    direct = read_craters(CraterSettings(), folder)
     np.testing.assert_array_equal(cached.x_train, direct.x_train)
 
 

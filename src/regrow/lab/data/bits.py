@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from pydantic import Field
 
@@ -21,13 +20,12 @@ class BitsSettings(Settings):
     bits: int = Field(default=20, ge=1)
 
 
-def made_bits(settings: BitsSettings, *, data_dir: Path | None, cache_dir: Path | None) -> Dataset:
+def made_bits(settings: BitsSettings) -> Dataset:
     """Make a data set of a few examples of random bits, always the same, whose targets are numbers: 0.
 
     Returns:
         Images (256, 1, 1, bits) and targets (256,), both float32. What is trained on is made by `regrow.streams`.
     """
-    del data_dir, cache_dir
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 
     numbers = torch.Generator("cpu").manual_seed(0)

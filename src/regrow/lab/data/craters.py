@@ -186,7 +186,7 @@ def read_table(path: Path, *, region: int, size: int) -> CraterTable:
 
 
 def read_craters(
-    settings: CraterSettings, *, data_dir: Path | None, cache_dir: Path | None
+    settings: CraterSettings, data_dir: Path | None, *, cache_dir: Path | None = None
 ) -> RawImages:
     """Read one region's candidates, from a prepared file, from the source's files, or from the network.
 

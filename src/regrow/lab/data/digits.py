@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from regrow.errors import MissingExtraError
@@ -18,9 +16,7 @@ class DigitsSettings(CommonSettings):
     split_seed: SplitSeed = 0
 
 
-def read_digits(
-    settings: DigitsSettings, *, data_dir: Path | None, cache_dir: Path | None
-) -> RawImages:
+def read_digits(settings: DigitsSettings) -> RawImages:
     """Read scikit-learn's digits and divide them into two stratified halves.
 
     Returns:
@@ -30,7 +26,6 @@ def read_digits(
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
         Repository, 1998; the test part, as scikit-learn's `load_digits` ships it.
     """
-    del data_dir, cache_dir
     try:
         from sklearn.datasets import load_digits  # noqa: PLC0415 # a second to import, and only this source needs it
     except ImportError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from regrow.errors import ConfigError, DataError, UnknownNameError
 from regrow.lab.data.bits import BitsSettings, made_bits
@@ -23,39 +23,38 @@ class _Source:
 
     settings: type[Settings]
     read: Callable[..., RawImages | Dataset]
-    takes_path: bool
     summary: str
+    # What it is read from: a path behind the name, the data folder, or what comes along with regrow.
+    takes: Literal["path", "folder", "nothing"] = "nothing"
 
 
 _SOURCES: dict[str, _Source] = {
     "digits": _Source(
         settings=DigitsSettings,
         read=read_digits,
-        takes_path=False,
         summary="1,797 scanned digits, 8x8 grey, 10 classes; shipped with scikit-learn",
     ),
     "bits": _Source(
         settings=BitsSettings,
         read=made_bits,
-        takes_path=False,
         summary="nothing: the inputs of [stream] kind bit-flipping, which makes its own examples",
     ),
     "craters": _Source(
         settings=CraterSettings,
         read=read_craters,
-        takes_path=False,
+        takes="folder",
         summary="Martian crater candidates, 15x15 or 28x28 grey, 2 classes; from --data-dir or fetched once (17 MB)",
     ),
     "npz": _Source(
         settings=NpzSettings,
         read=read_npz,
-        takes_path=True,
+        takes="path",
         summary="npz:PATH, your arrays x_train, y_train, x_test, y_test",
     ),
     "folder": _Source(
         settings=FolderSettings,
         read=read_folder,
-        takes_path=True,
+        takes="path",
         summary="folder:PATH, your image files, one folder a class",
     ),
 }
@@ -81,9 +80,9 @@ def _resolve(name: str) -> tuple[_Source, str]:
     """The source and the path after the colon."""
     base, colon, path = name.partition(":")
     source = _source(base)
-    if source.takes_path and not path:
+    if source.takes == "path" and not path:
         raise ConfigError(f"data set '{base}' needs a path: {base}:PATH")
-    if colon and not source.takes_path:
+    if colon and source.takes != "path":
         raise ConfigError(f"data set '{base}' takes no path, got '{name}'")
     return source, path
 
@@ -117,7 +116,6 @@ def load(
     *,
     settings: Mapping[str, object] | None = None,
     data_dir: Path | None = None,
-    cache_dir: Path | None = None,
 ) -> Dataset:
     """Read a data set, check it and scale it.
 
@@ -134,9 +132,9 @@ def load(
     config: Any = read_settings(source.settings, settings or {}, where=f"data set {name}")
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data folder must exist, there is no folder {data_dir}")
-    if source.takes_path:
+    if source.takes == "path":
         place = Path(path).expanduser()
         raw = source.read(config, place if data_dir is None else data_dir / place)
     else:
-        raw = source.read(config, data_dir=data_dir, cache_dir=cache_dir)
+        raw = source.read(config, data_dir) if source.takes == "folder" else source.read(config)
     return raw if isinstance(raw, Dataset) else assemble(name, raw, config)
