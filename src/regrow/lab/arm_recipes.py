@@ -64,12 +64,8 @@ class _Restarts(Settings):
     max_restarts: int | None = Field(default=None, ge=0)
 
 
-_SETTINGS: Final[Mapping[str, type[Settings]]] = {
-    "none": Settings,
-    "independent": _Apart,
-    "restart": _Restarts,
-    AT_EACH_TASK: Settings,
-}
+_SETTINGS: Final[Mapping[str, type[Settings]]] = {"independent": _Apart, "restart": _Restarts}
+"""Of those that have any."""
 
 
 def names() -> list[str]:
@@ -84,7 +80,7 @@ def info(name: str) -> RecipeInfo:
 
 def settings(name: str) -> Mapping[str, Any]:
     """All settings of a recipe with their defaults."""
-    return settings_of(_SETTINGS[name]) if name in OWN else recipes.settings(name)
+    return settings_of(_SETTINGS.get(name, Settings)) if name in OWN else recipes.settings(name)
 
 
 def complete(name: str, given: Mapping[str, Any], *, epochs: int, where: str) -> dict[str, Any]:
@@ -99,9 +95,9 @@ def complete(name: str, given: Mapping[str, Any], *, epochs: int, where: str) ->
 
 
 def _own(name: str, given: Mapping[str, Any], *, epochs: int, where: str) -> dict[str, Any]:
-    kind = _SETTINGS[name]
-    if given and not kind.model_fields:
+    if given and name not in _SETTINGS:
         raise ConfigError(f"{where}: '{name}' has no settings, got {', '.join(given)}")
+    kind = _SETTINGS.get(name, Settings)
     found = read_settings(kind, given, where=where).model_dump()
     if found.get("check_epochs", epochs) is None:
         found["check_epochs"] = max(1, round(0.1 * epochs))

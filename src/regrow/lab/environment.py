@@ -6,24 +6,26 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 
-def environment(command: Sequence[str] | None = None) -> dict[str, object]:
+def environment() -> dict[str, object]:
     """Describe this run."""
-    words = list(sys.argv if command is None else command)
+    program, *words = sys.argv
     return {
-        "regrow": _version("regrow"),
-        "torch": _version("torch"),
-        "numpy": _version("numpy"),
-        "python": platform.python_version(),
+        **versions(),
         "platform": platform.platform(),
         "cores": available_cores(),
-        "command": shlex.join([os.path.basename(words[0]), *words[1:]]) if words else "",  # noqa: PTH119
+        "command": shlex.join([os.path.basename(program), *words]),  # noqa: PTH119
         "started_at": now(),
     }
+
+
+def versions() -> dict[str, str]:
+    """What must be the same everywhere where a study runs."""
+    packages = {package: _version(package) for package in ("regrow", "torch", "numpy")}
+    return {**packages, "python": platform.python_version()}
 
 
 def available_cores() -> int:

@@ -36,17 +36,11 @@ def measure(
         Mean loss, None if it is not finite, and the share of right predictions, None where numbers are learnt. A
         prediction from an output that is not finite is wrong.
     """
-    model.eval()
-    found = torch.zeros((), dtype=torch.float64, device=x.device)
-    right = 0
-    with torch.no_grad():
-        for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):
-            scores = model(images)[:, :outputs]
-            found += task_loss(loss, scores, labels, reduction="sum").to(torch.float64)
-            if loss == "cross-entropy":
-                right += int(right_answers(scores, labels).sum())
-    share = right / len(y) if loss == "cross-entropy" else None
-    return finite_or_none(float(found) / len(y)), share
+    scores = logits_of(model, x)[:, :outputs]
+    batches = zip(scores.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True)
+    losses = [task_loss(loss, *batch, reduction="sum").to(torch.float64) for batch in batches]
+    share = accuracy_of(scores, y) if loss == "cross-entropy" else None
+    return finite_or_none(float(sum(losses)) / len(y)), share
 
 
 def task_loss(

@@ -67,7 +67,10 @@ class Member:
         self.regrower: Regrower | None = None  # the recipe at work in it, or None; set by the trial
         self._task: tuple[int, Task] | None = None
         self._begin(self._seed)
-        self._apart = self._kept_apart()
+        # The layers whose filters' overlap is part of the loss.
+        self._apart: Sequence[Filters] = ()
+        if spec.train.overlap_penalty:
+            self._apart = trace(self.model, data.x_train[:2]).renewable()
 
     def _begin(self, seed: int) -> None:
         """A fresh network and optimizer."""
@@ -176,12 +179,6 @@ class Member:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.regrower is not None:
             self.regrower.load_state_dict(state["regrower"])
-
-    def _kept_apart(self) -> list[Filters]:
-        """The layers whose filters' overlap is part of the loss."""
-        if not self._spec.train.overlap_penalty:
-            return []
-        return list(trace(self.model, self._data.x_train[:2]).renewable())
 
 
 def partner_rate(training: Training, *, place: int, partners: int) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from regrow._named import in_one_line
 from regrow.errors import RegrowError
-from regrow.lab.environment import environment
+from regrow.lab import environment
 from regrow.lab.worker import Bench, Message, TaskFailed, Unwritable, Warned, WorkerSettings
 
 if TYPE_CHECKING:
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 STACK: Final = "stack_size"
 """The resource by which a node says how many networks it trains side by side at most (``ray start --resources``)."""
 
-Versions = frozenset[tuple[str, object]]
+Versions = frozenset[tuple[str, str]]
 
 
 @cache
 def versions() -> Versions:
-    """What must be the same everywhere."""
-    found = environment([])
-    return frozenset((name, found[name]) for name in ("regrow", "torch", "numpy", "python"))
+    """What must be the same everywhere, to be compared and handed on."""
+    return frozenset(environment.versions().items())
 
 
 def unfit(asked: Stored, wanted: Versions, node: str = "") -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Final
 
 from regrow.lab.checkpoint import Held
-from regrow.lab.sharing.families import Keys, Texts, families
+from regrow.lab.sharing.families import Keys, Texts, by_first, families
+from regrow.study.grouped import grouped
 from regrow.study.records import TrialResult
 from regrow.study.trials import TrialSpec
 
@@ -67,27 +69,21 @@ def segments(
 
 def _of_seed(specs: Sequence[TrialSpec], held: Mapping[str, Held], keys: Keys) -> list[Segment]:
     """The runs of one seed, in the order of their first trials."""
-    found: list[Segment] = []
+    found: list[tuple[TrialSpec, ...]] = []
     for members in families(specs, keys):
-        names = {spec.trial for spec in members}
-        files = {name: held[name] for name in names if name in held}
+        files = {spec.trial: held[spec.trial] for spec in members if spec.trial in held}
         # Trials that a killed study had in two files have come to differ there, or may have: they are not joined again.
-        by_file: dict[str | None, list[TrialSpec]] = {}
-        for spec in members:
-            by_file.setdefault(_furthest(spec.trial, files), []).append(spec)
-        for file, several in by_file.items():
+        for file, several in grouped(members, partial(_furthest, files=files)).items():
             # The file is the first one's: its name is that of the run.
-            ordered = sorted(several, key=lambda spec: spec.trial != file)
-            found.append(Segment(specs=tuple(ordered)))
-    place = {spec.trial: number for number, spec in enumerate(specs)}
-    return sorted(found, key=lambda segment: min(place[spec.trial] for spec in segment.specs))
+            found.append(tuple(sorted(several, key=lambda spec: spec.trial != file)))
+    return [Segment(specs=several) for several in by_first(found, specs)]
 
 
-def _furthest(trial: str, files: Mapping[str, Held]) -> str | None:
-    if trial in files:
+def _furthest(spec: TrialSpec, files: Mapping[str, Held]) -> str | None:
+    if spec.trial in files:
         # Its own file, even if another is further: it is what the trial's own run wrote last.
-        return trial
-    having = [name for name, file in files.items() if trial in file.members]
+        return spec.trial
+    having = [name for name, file in files.items() if spec.trial in file.members]
     return max(having, key=lambda name: files[name].epoch, default=None)
 
 

@@ -66,22 +66,23 @@ def compare_rankings(
     """
     criteria = {_ORACLE: _RANKINGS[_ORACLE], **COMPARED}
     seen = probe_for_rankings(model, layers, images=images, labels=labels).observe()
-    scores: dict[str, list[Tensor]] = {name: [] for name in criteria}
+    found: list[list[Tensor]] = []  # scores of all rankings, layer by layer
     for layer, observation in seen.items():
         inside = torch.ones(observation.count, dtype=torch.bool, device="cpu")
         inside[list(out.get(layer, ()))] = False
         if not bool(inside.any()):
             continue
-        own = {
-            name: _scores(criterion, observation, inside, layer=layer, step=epoch, seed=seed)
-            for name, criterion in criteria.items()
-        }
-        if all(each is not None for each in own.values()):
-            for name, each in own.items():
-                scores[name] += [] if each is None else [each]
-    if not scores[_ORACLE]:
+        own = [
+            _scores(criterion, observation, inside, layer, step=epoch, seed=seed)
+            for criterion in criteria.values()
+        ]
+        known = [scores for scores in own if scores is not None]
+        if len(known) == len(own):
+            found.append(known)
+    if not found:
         return []
-    together = {name: torch.cat(parts) for name, parts in scores.items()}
+    parts = zip(*found, strict=True)
+    together = {name: torch.cat(own) for name, own in zip(criteria, parts, strict=True)}
     oracle = together.pop(_ORACLE)
     return [
         CorrelationRecord(
@@ -99,8 +100,8 @@ def _scores(
     criterion: Criterion,
     observation: Observation,
     inside: Tensor,
-    *,
     layer: str,
+    *,
     step: int,
     seed: int,
 ) -> Tensor | None:

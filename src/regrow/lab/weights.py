@@ -74,7 +74,11 @@ class WeightsFile:
         try:
             content = self.path.read_bytes()
             found = _document(content, where="the file")
-            _check_owner(found, self._identity)
+            for key, value in self._identity.items():
+                if found.get(key) != value:
+                    raise ConfigError(
+                        f"the file: must be of {key} {value}, it is of {found.get(key)}"
+                    )
             return _weights(found, where="the file", source=trial)
         except (OSError, RegrowError) as error:
             told = "the file is not there" if isinstance(error, FileNotFoundError) else str(error)
@@ -118,12 +122,6 @@ def _document(content: bytes, *, where: str) -> dict[str, Any]:
     ):
         raise ConfigError(f"{where}: must hold a dictionary of weights, got {type(found).__name__}")
     return cast("dict[str, Any]", found)
-
-
-def _check_owner(found: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise ConfigError(f"the file: must be of {key} {value}, it is of {found.get(key)}")
 
 
 def _weights(found: Mapping[str, Any], *, where: str, source: str) -> Weights:

@@ -107,7 +107,7 @@ def batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple[
         if step == first.steps_per_epoch:
             return
         # Without a stream all have the same images, and one call takes those of all.
-        if _alike(shown):
+        if all(each is x for each in shown):
             images = x[batch]
         else:
             # Each network's images into their place: stacked afterwards, they would be copied twice.
@@ -127,7 +127,3 @@ def _ordered(members: Sequence[Member], epochs: Sequence[int]) -> tuple[Tensor, 
     order = torch.stack([member.order(epoch) for member, epoch in pairs]).to(device)
     own = zip(pairs, order, strict=True)
     return order, torch.stack([member.task(epoch).labels[rows] for (member, epoch), rows in own])
-
-
-def _alike(images: Sequence[Tensor]) -> bool:
-    return all(each is images[0] for each in images)

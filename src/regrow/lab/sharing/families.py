@@ -6,7 +6,7 @@ Called by `lab/queue.py`, for the queue of runs; a crew compares its members' se
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 
@@ -54,9 +54,15 @@ def families(specs: Sequence[TrialSpec], keys: Keys | None = None) -> list[tuple
         for (ground, kind), members in groups.items()
         if kind != _PLAIN
     ]
-    found += map(tuple, plain.values())
+    return by_first([*found, *map(tuple, plain.values())], specs)
+
+
+def by_first(
+    groups: Iterable[tuple[TrialSpec, ...]], specs: Sequence[TrialSpec]
+) -> list[tuple[TrialSpec, ...]]:
+    """Groups in the order of their first trials."""
     place = {spec.trial: number for number, spec in enumerate(specs)}
-    return sorted(found, key=lambda members: min(place[spec.trial] for spec in members))
+    return sorted(groups, key=lambda members: min(place[spec.trial] for spec in members))
 
 
 class Keys:
