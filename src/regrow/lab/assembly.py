@@ -63,13 +63,9 @@ def steps_of(spec: TrialSpec, data: Dataset) -> int:
 def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     """The network of a trial, with fresh weights, in the memory format that it is trained in.
 
-    With the model's setting ``start_gain`` its gains are set by data: by the first images, at most 256, in the order
-    of the seed's first epoch, as they are before augmentation. So they depend on seed and model alone, not on recipe
-    or batch size, and whoever builds the network again (a trial that goes on, for a recipe that looks at fresh
-    filters) has the same bits.
-
-    Args:
-        data: Gives channels, image size and classes, and the images for the gains.
+    With the model's setting ``start_gain`` its gains are set by the first images of the seed's first epoch, at most
+    256, as they are before augmentation: whoever builds the network again (a trial that goes on, for a recipe that
+    looks at fresh filters) has the same bits.
     """
     model = models.build(spec.model.name, settings=spec.model.settings, seed=seed, **data.sizes)
     model.to(data.x_train.device)
@@ -110,11 +106,7 @@ def step_settings(training: Training) -> dict[str, Any]:
 
 
 def arm_recipe(spec: TrialSpec, *, like: Sequence[Renewed] | None = None) -> Recipe | None:
-    """The recipe of an arm, if it has one for one network.
-
-    Returns:
-        The recipe; None for the arms that the laboratory runs alone, and for recipes of several networks.
-    """
+    """The recipe of an arm; None for the arms that the laboratory runs alone, and for recipes of several networks."""
     if spec.recipe in OWN:
         return None
     recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
@@ -132,14 +124,10 @@ def attach_recipe(
     wiring: Wiring | None = None,
     newest: Callable[[], Task] | None = None,
 ) -> Regrower | None:
-    """Attach a trial's recipe, if it has one.
+    """Attach a trial's recipe, if it has one: by the optimizer's hooks, or to be called by whoever makes the steps.
 
-    Args:
-        data: Recipes that measure on data do so on what is held out of it, else on the first training images.
-        hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
-        wiring: Of the network, where it has been traced; None: it is traced now.
-        newest: Gives the task that is trained on now, where there is a stream: recipes that measure on data do so on
-            the first of its images, by the loss of the outputs that take part.
+    Recipes that measure on data do so on what is held out, else on the first training images; where there is a stream,
+    on the first of those of the task that `newest` gives, by the loss of the outputs that take part.
     """
     if recipe is None:
         return None
@@ -169,10 +157,10 @@ def attach_recipe(
 
 
 def acted_on(model: nn.Module) -> tuple[LayerKind, ...] | None:
-    """The kinds of layers that recipes act on.
+    """The kinds of layers that recipes act on: as each recipe says, which may be convolutions alone.
 
-    As each recipe says, which may be convolutions alone; but of a network without convolutions its dense layers, and of
-    `stridednet`, whose arms are to be compared and most of whose units are dense, both.
+    But of a network without convolutions its dense layers, and of `stridednet`, whose arms are to be compared and most
+    of whose units are dense, both.
     """
     if isinstance(model, StridedNet):
         return ("conv", "linear")

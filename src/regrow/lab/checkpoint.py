@@ -34,14 +34,10 @@ class Held:
 
 
 class CheckpointFile:
-    """The one checkpoint of one run.
+    """The one checkpoint of one run: a line (format, version, SHA-256), and torch's own format.
 
-    The file is a line (format, version, SHA-256) and torch's own format, which is read with
-    ``weights_only=True``: a checkpoint cannot run code.
-
-    Args:
-        trial: Name of the trial, or of the first of those that are one run.
-        fingerprint: Hash of what determines the trial; a checkpoint with another one is not used.
+    It is read with ``weights_only=True``: a checkpoint cannot run code. One of another trial or fingerprint is not
+    used.
     """
 
     def __init__(self, path: Place, *, trial: str, fingerprint: str, every_s: float = 1.0) -> None:
@@ -59,12 +55,7 @@ class CheckpointFile:
     def save_if_due(
         self, state: Callable[[], dict[str, Any]], *, members: Sequence[str] = (), epoch: int = 0
     ) -> bool:
-        """Write the state when the last checkpoint is old enough.
-
-        Args:
-            state: Gives tensors, numbers and texts in dicts and lists; called only when they are written.
-            members: The trials that are one run; empty: the one that gave the file its name.
-        """
+        """Write the state when the last checkpoint is old enough; without members: of the trial that named the file."""
         if time.monotonic() - self._last < self._every_s:
             return False
         self.save(state(), members=members, epoch=epoch)
@@ -73,8 +64,7 @@ class CheckpointFile:
     def save(self, state: dict[str, Any], *, members: Sequence[str] = (), epoch: int = 0) -> None:
         """Write the state in one piece: another process sees the old file or the new one.
 
-        The file is not forced to the disk. After a loss of power the checksum finds a file that did
-        not get there, and the trial starts anew.
+        The file is not forced to the disk: after a loss of power the checksum finds a file that did not get there.
         """
         held = {"members": list(members) or [self._identity["trial"]], "epoch": epoch}
         buffer = io.BytesIO()
@@ -87,17 +77,9 @@ class CheckpointFile:
         self._last = time.monotonic()
 
     def load(self, *, members: Sequence[str] = ()) -> dict[str, Any] | None:
-        """Read the state.
+        """Read the state from which some trials go on; None when there is nothing, or nothing that can be trusted.
 
-        Args:
-            members: The trials that are to go on from it.
-
-        Returns:
-            What was saved; None when there is nothing, or nothing that can be trusted.
-
-        Edge cases:
-            A file that is truncated, damaged, of another version or of another trial, or that lacks a member, is
-            renamed to ``*.damaged`` and reported by a RegrowWarning.
+        What is truncated, damaged, of another version or trial, or lacks a member, is set aside with a warning.
         """
         found = self._read()
         if found is None:
@@ -110,11 +92,7 @@ class CheckpointFile:
         return found["state"]
 
     def held(self) -> Held | None:
-        """Look whose state the file has.
-
-        Returns:
-            Its trials and their epoch; None as for `load`, and with the same edge cases.
-        """
+        """Look whose state the file has; None as for `load`."""
         found = self._read()
         if found is None:
             return None
@@ -153,10 +131,7 @@ class CheckpointFile:
 
 
 def held_states(folder: Place, trials: Iterable[str], *, fingerprint: str) -> dict[str, Held]:
-    """Whose states the checkpoints of a folder have, by the trial that each file is named after.
-
-    Damaged files are set aside with a warning.
-    """
+    """Whose states the checkpoints of a folder have, by the trial that each is named after; damaged are set aside."""
     there = {path.name for path in folder.glob("*.ckpt")}
     found: dict[str, Held] = {}
     for trial in trials if there else ():

@@ -43,17 +43,10 @@ def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
 
 
 def load_plan(path: Path | None, overrides: Overrides | None = None) -> Plan:
-    """Read a study, check all of it, and plan it.
+    """Read a study, check all of it, and plan it: every key, name and range is right, every recipe was built once.
 
-    Args:
-        path: A TOML file, or None for a study that the command line describes alone.
-
-    Returns:
-        The plan: every key, name, type and range is right, and every recipe was built once with its settings. The
-        data and the model are tried by `preflight`.
-
-    Edge cases:
-        A data set alone is a study: the model, the training and the arms have defaults.
+    Without a file the command line describes it alone; a data set alone is a study, for all else has defaults. The data
+    and the model are tried by `preflight`.
     """
     told = overrides or Overrides()
     where = str(path) if path is not None else "command line"
@@ -111,10 +104,7 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
 
 
 def _chosen(arms: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-    """The arms that ``--recipe`` names: the file's by their labels, others by their recipe.
-
-    The arm of a user's function is called as the function is.
-    """
+    """The arms of ``--recipe``: the file's by their labels, others by their recipe, a user's function by its name."""
     chosen: dict[str, Any] = {}
     for name in wanted:
         own = ":" in name

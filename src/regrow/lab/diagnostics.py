@@ -36,15 +36,9 @@ _KINDS: Final[Mapping[str, type]] = {
 def overlap_of(
     weight: Tensor, *, groups: int = 1, out: Sequence[int] = ()
 ) -> tuple[float | None, float | None]:
-    """The paper's overlap of a layer as it stands: filters that are out of the network are not in it.
+    """The paper's overlap of a layer as it stands: mean and largest of `filter_overlap`; None where that is no number.
 
-    Returns:
-        Mean and largest of `regrow.functional.overlap.filter_overlap` over the filters in the network, among
-        themselves; None where that is no number, or all are out.
-
-    Examples:
-        >>> overlap_of(torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 0.0]]), out=(2,))
-        (0.5, 0.5)
+    Over the filters in the network, among themselves: those that are out of it are not in it.
     """
     inside = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
     inside[list(out)] = False
@@ -57,16 +51,7 @@ def overlap_of(
 
 @final
 class Diagnosis:
-    """The diagnostics of one trial.
-
-    Args:
-        spec: The trial: what the study asks for, and the seed of the random ranking.
-        model: The network; it is traced once.
-        data: What it is trained on, and what is held out for the oracle.
-
-    Raises:
-        ConfigError: An oracle without images that are held out.
-    """
+    """The diagnostics of one trial; the network is traced once."""
 
     def __init__(self, spec: TrialSpec, model: nn.Module, data: Dataset) -> None:
         asked, held_out = spec.diagnostics, data.held_out
@@ -86,11 +71,7 @@ class Diagnosis:
     def look(
         self, models: Sequence[nn.Module], *, epoch: int, out: Mapping[str, Sequence[int]]
     ) -> float:
-        """Look at the networks after an epoch.
-
-        Args:
-            models: The networks, of the kind that was traced. Overlap and rankings are those of the first.
-        """
+        """Look at the networks after an epoch, at overlap and rankings of the first: the seconds that it took."""
         started = time.perf_counter()
         model = models[0]
         if self._asked.weights:

@@ -61,11 +61,7 @@ def partner_records(
     trained: Sequence[tuple[float, float]],
     tests: Sequence[tuple[float | None, float | None]],
 ) -> list[PartnerRecord]:
-    """The metrics of each of several networks.
-
-    Args:
-        tests: Test loss and accuracy of each, None where they were not measured.
-    """
+    """The metrics of each of several networks, by loss and accuracy in training and in the test, where it was made."""
     return [
         PartnerRecord(
             epoch=epoch,

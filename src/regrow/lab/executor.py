@@ -64,27 +64,18 @@ def run_study(
     on_event: Callable[[Event], object] = lambda event: None,
     workers: Workers | None = None,
 ) -> Tally:
-    """Train the trials that are not in the store yet.
+    """Train the trials that are not in the store yet; controls come after what they replay, students after teachers.
 
-    Each result is written by this process, once, when it comes. A trial that raises an error is
-    recorded as crashed and the others go on. A worker process that dies (out of memory, killed) is
-    replaced, and its trial goes on from its checkpoint; the second death with nothing in between is a crash. Of several
-    trials that were one run each then goes on by itself, and of several runs half as many go on together. SIGINT and
-    SIGTERM end the workers at once; all that ended is kept, and checkpoints wait for the next run.
+    Each result is written by this process, once, when it comes. A trial that raises an error is recorded as crashed and
+    the others go on. A worker process that dies (out of memory, killed) is replaced, and its trial goes on from its
+    checkpoint; the second death with nothing in between is a crash. Of several trials that were one run each then goes
+    on by itself, and of several runs half as many go on together. SIGINT and SIGTERM end the workers at once; all that
+    ended is kept, and checkpoints wait for the next run. A store that cannot be written any more is a StoreError.
 
     Trials that are the same run until a recipe decides otherwise for one of them than for another are trained as one
-    (`regrow.lab.sharing`): when they differ, those who leave go to the front of the queue with a checkpoint of the
-    last common epoch. No result depends on it.
-
-    Args:
-        specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
-        stack_size: Networks that a worker trains side by side in a stack; None: a few on a CPU, so that their numbers
-            stay in its cache, and elsewhere as many as fit: half as many after each failure.
-        workers: Who trains, closed at the end; None: so many processes of this machine as `jobs`.
-
-    Edge cases:
-        Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing
-        or damaged: a StoreError; what was written stays.
+    (`regrow.lab.sharing`): when they differ, those who leave go to the front of the queue with a checkpoint of the last
+    common epoch. No result depends on it, nor on how many networks are in a stack: a few on a CPU, so that their
+    numbers stay in its cache, and elsewhere as many as fit, half as many after each failure.
     """
     asked = settings or worker.WorkerSettings()
     size = stack_size or (CPU_STACK if asked.device == "cpu" else GPU_STACK)

@@ -72,10 +72,9 @@ def batches(x: Tensor, y: Tensor | None, *, size: int) -> Iterator[Any]:
 
 
 def network_of(name: str, *, data: Dataset | None) -> nn.Module:
-    """A network by name: one of the laboratory's, or what the user's function returns.
+    """A network by name: one of the laboratory's, or what the user's function returns, called as a study calls it.
 
-    The function is called without arguments, or, where it needs some, with ``in_channels``, ``image_size`` and
-    ``classes``, as a study calls it.
+    Or without arguments, where it needs none.
     """
     from regrow.lab.models.construct import made_by  # noqa: PLC0415
     from regrow.lab.models.registry import build, names  # noqa: PLC0415

@@ -27,14 +27,9 @@ def measure(
     loss: LossName = "cross-entropy",
     outputs: int | None = None,
 ) -> tuple[float | None, float | None]:
-    """Loss and accuracy in evaluation mode.
+    """Mean loss, None if it is not finite, and share of right predictions, None where numbers are learnt.
 
-    Args:
-        outputs: How many of the network's outputs take part, the first; None: all.
-
-    Returns:
-        Mean loss, None if it is not finite, and the share of right predictions, None where numbers are learnt. A
-        prediction from an output that is not finite is wrong.
+    In evaluation mode, of the outputs that take part; None: all.
     """
     scores = logits_of(model, x)[:, :outputs]
     batches = zip(scores.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True)
@@ -46,15 +41,9 @@ def measure(
 def task_loss(
     name: LossName, outputs: Tensor, targets: Tensor, *, reduction: Literal["mean", "sum"] = "mean"
 ) -> Tensor:
-    """The loss of a batch.
-
-    Args:
-        outputs: Scores of the classes (B, K); or numbers (B, 1) for ``squared``.
-        targets: Classes, int64 (B,); or numbers (B,).
-        reduction: Over the examples.
+    """The loss of a batch: of scores (B, K) and classes (B,); where it is ``squared``, of numbers (B, 1) and (B,).
 
     Examples:
-        >>> import torch
         >>> task_loss("squared", torch.tensor([[3.0], [1.0]]), torch.tensor([1.0, 1.0]))
         tensor(2.)
     """
@@ -80,11 +69,7 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def accuracy_of(outputs: Tensor, labels: Tensor) -> float:
-    """Share of right predictions.
-
-    Returns:
-        0 to 1; a prediction from an output that is not finite is wrong.
-    """
+    """Share of right predictions; one from an output that is not finite is wrong."""
     return int(right_answers(outputs, labels).sum()) / len(labels)
 
 

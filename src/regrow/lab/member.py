@@ -36,22 +36,10 @@ STEP_SHARE = 0.3
 
 
 class Member:
-    """A network, and how it is trained.
+    """A network of a trial, and how it is trained.
 
-    The initial weights depend on its seed alone, the order of the images and torch's global generator (dropout) on
-    seed and epoch: arms of one seed are paired, and an interrupted trial needs no generator's state to go on.
-
-    Attributes:
-        model: The network.
-        optimizer: Its optimizer.
-        training: How it is trained.
-        device: Where it is trained.
-
-    Args:
-        spec: The trial.
-        data: What it is trained on.
-        place: Number of the network in the trial, from 0.
-        teaching: Whom it follows beside the classes.
+    The initial weights depend on its seed alone, the order of the images and torch's global generator (dropout) on seed
+    and epoch: arms of one seed are paired, and an interrupted trial needs no generator's state to go on.
     """
 
     def __init__(
@@ -182,10 +170,7 @@ class Member:
 
 
 def partner_rate(training: Training, *, place: int, partners: int) -> float:
-    """The learning rate of one of several networks.
-
-        same:   lr
-        spread: lr * (1 + cos(pi (K - i) / K)) / 2,   i = 1 ... K
+    """The learning rate of one of several networks: of ``spread``, lr * (1 + cos(pi (K - i) / K)) / 2, i = 1 ... K.
 
     Source:
         ``spread``: the released code of Filter Grafting (Meng et al. 2020).

@@ -37,12 +37,9 @@ def versions() -> Versions:
 
 
 def unfit(asked: Stored, wanted: Versions, node: str = "") -> str:
-    """Why nothing can be trained here; empty if it can.
+    """Why nothing can be trained here, empty if it can: by versions, and by a file of the storage that must be there.
 
-    Args:
-        asked: A file of the storage that must be there.
-        wanted: The versions of the machine that keeps the results.
-        node: Write an answer to the storage in this name.
+    With a name it writes an answer to the storage.
     """
     here = dict(versions())
     other = [
@@ -82,12 +79,9 @@ def train(
     asked: Stored,
     wanted: Versions,
 ) -> Iterator[Message]:
-    """Train a batch, and hand on what is said as soon as it is.
+    """Train a batch, and hand on what is said as soon as it is; `asked` and `wanted` as for `unfit`.
 
-    Args:
-        data: The data set in the object store; in a list it is not fetched before the task begins.
-        asked: As for `unfit`.
-        wanted: As for `unfit`.
+    The data set is in the object store; in a list it is not fetched before the task begins.
     """
     if reason := _unfit_once(asked, wanted):
         yield Unwritable(f"--ray: node {socket.gethostname()} {reason}")

@@ -61,16 +61,10 @@ class Cluster:
 class RayTasks:
     """Batches of runs as tasks of a cluster, so many in flight that no node waits, however many are queued.
 
-    Connected when it is made, and until it is closed.
-
-    Attributes:
-        attempts: How often a run is begun that gets no further when its worker dies: elsewhere a worker may be ended
-            for what its neighbours do.
-
-    Edge cases:
-        No Ray, no cluster, another version of it: a ConfigError.
+    Connected when it is made, and until it is closed; no Ray, no cluster, another version of it is a ConfigError.
     """
 
+    # How often a run is begun that gets no further: a worker may be ended for what its neighbours do.
     attempts = 4
 
     def __init__(self, cluster: Cluster) -> None:

@@ -40,13 +40,9 @@ class Worker:
 
 
 class Processes:
-    """So many processes at most, each with one batch of runs.
+    """So many processes at most, each with one batch of runs."""
 
-    Attributes:
-        attempts: How often a run is begun whose process dies.
-    """
-
-    attempts = 2
+    attempts = 2  # how often a run is begun whose process dies
 
     def __init__(self, settings: WorkerSettings, *, jobs: int) -> None:
         self.jobs = jobs  # how many

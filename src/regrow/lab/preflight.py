@@ -49,8 +49,7 @@ class Preflight:
 def preflight(specs: Sequence[TrialSpec], *, data_dir: Path | None = None) -> Preflight:
     """Load every data set, train every network for one step, attach every recipe, and keep nothing of it.
 
-    What many arms and cells have in common is tried once: a data set, a network with its way of training, a recipe
-    with its settings in it.
+    What many arms and cells have in common is tried once: a data set, a network with its way of training, a recipe.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")

@@ -53,11 +53,7 @@ def segments(
 
     Each file of a stopped study has the state of all trials that it names, at its time. A trial goes on from the file
     that bears its name, or else from the one that is furthest. Trials that go on from one file are one run; so are
-    those of a family that no file has.
-
-    Args:
-        specs: The trials, one seed after the other: no two seeds are one run.
-        held: What the checkpoints are of, by the trial that each is named after.
+    those of a family that no file has. No two seeds are one run.
     """
     if not sharing:
         yield from (Segment(specs=(spec,)) for spec in specs)
@@ -128,11 +124,7 @@ class Runs:
         return self.busy or bool(self._waiting)
 
     def kind(self, run: Segment) -> str:
-        """What runs in one stack must have in common: data, model and training but for the learning rate.
-
-        Returns:
-            A text that is equal where that is; empty for a run that is alone.
-        """
+        """What the runs of one stack have in common, data, model and training but for the rate; empty: it is alone."""
         spec = run.specs[0]
         # These train by means that a stack has not: several networks of one trial, another network's answers.
         if spec.partners > 1 or spec.teachers or spec.keeps_weights:
@@ -190,8 +182,7 @@ class Runs:
     def died(self, batch: Batch, how: str, *, lost: bool = False) -> None:
         """Who worked has died: a run goes on in another, so often; of several, half as many go on side by side.
 
-        Args:
-            lost: The machine is gone, which is no fault of the runs: all go on as they were, and no attempt is counted.
+        A machine that is lost is no fault of the runs: all go on as they were, and no attempt is counted.
         """
         runs = self._stopped(batch)
         if lost and runs:

@@ -52,17 +52,11 @@ def compare_rankings(
     seed: int,
     out: Mapping[str, Sequence[int]],
 ) -> list[CorrelationRecord]:
-    """Rank all filters of a network in every way, and compare each ranking with the oracle's.
+    """Rank all filters of a network in every way, and compare each ranking with the oracle's: one record a ranking.
 
-    Args:
-        out: Filters that are out of the network, by layer: they are in no ranking.
-
-    Returns:
-        One record a ranking. All rankings have the same filters: those of the layers that every one of them can score.
-
-    Edge cases:
-        A layer whose filters cannot be silenced is left out; without any other layer there is no record.
-        A correlation that is not defined (all scores equal, or one that is no number) is None.
+    All rankings have the same filters: those in the network, of the layers that every ranking can score. Without any
+    such layer there is no record; a correlation that is not defined (all scores equal, or one that is no number) is
+    None.
     """
     criteria = {_ORACLE: _RANKINGS[_ORACLE], **COMPARED}
     seen = probe_for_rankings(model, layers, images=images, labels=labels).observe()

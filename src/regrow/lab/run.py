@@ -130,10 +130,7 @@ class Run:
     ) -> EpochRecord:
         """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that.
 
-        Args:
-            found: Loss and share of right predictions of each network.
-            finite: Whether the weights of each are numbers.
-            seconds: That it took.
+        Of each network: loss and share of right predictions, and whether its weights are numbers.
         """
         started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
@@ -218,7 +215,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch depends on, and what was measured so far.
 
-        Its tensors are those in training, and its records objects: `checkpoint.copied` and `plain` make values of them.
+        Its tensors are those in training, its records objects: `checkpoint.copied` and `plain` make values of them.
         """
         return {
             "members": [member.state() for member in self.members],
@@ -255,11 +252,7 @@ class Run:
         self.crew.watch(report)
 
     def results(self) -> tuple[TrialResult, ...]:
-        """The trials as they ended.
-
-        Returns:
-            One result a trial; all are the same but for names, and for what a recipe leaves beside the network.
-        """
+        """The trials as they ended: all the same but for names, and for what a recipe leaves beside the network."""
         regrower = self.members[0].regrower
         if regrower is not None:
             with warnings.catch_warnings():

@@ -14,8 +14,7 @@ from regrow.study.mistakes import mistakes
 class Settings(BaseModel):
     """The settings of a model or of a data set: plain values, all with defaults.
 
-    Nothing is converted but a whole number where a number is expected, so that ``"8"`` or ``true`` in place of 8 is a
-    mistake that is told, never one that is mended.
+    Nothing is converted but a whole number where a number is expected: ``"8"`` or ``true`` in place of 8 is a mistake.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -25,17 +24,7 @@ Kind = TypeVar("Kind", bound=Settings)
 
 
 def read_settings(kind: type[Kind], settings: Mapping[str, object], *, where: str) -> Kind:
-    """Check what a user wrote.
-
-    Examples:
-        >>> class Net(Settings):
-        ...     width: int = 8
-        >>> read_settings(Net, {"width": 16}, where="model net")
-        Net(width=16)
-        >>> read_settings(Net, {"wdth": 16}, where="model net")
-        Traceback (most recent call last):
-        regrow.errors.UnknownNameError: model net: unknown setting 'wdth' (did you mean 'width'?); known: width
-    """
+    """Check what a user wrote."""
     for key in settings:
         if key not in kind.model_fields:
             raise UnknownNameError("setting", key, kind.model_fields, where=where)

@@ -20,20 +20,8 @@ class StudyLog:
     """Writes each epoch of each trial once, as ``regrow/<trial>/<metric>`` by epoch, and at its end what was renewed.
 
     An epoch that was not told while the trial ran (of several trials that were one so far, or of several epochs between
-    two messages) is written when the trial ends. A log that fails is left out with one warning.
-
-    Args:
-        log: Where the numbers go.
-        then: Who is told everything afterwards, such as the display.
-
-    Examples:
-        >>> from regrow.study.records import EpochRecord
-        >>> log = StudyLog(lambda epoch, values: print(epoch, dict(values)))
-        >>> record = EpochRecord(
-        ...     epoch=2, train_loss=0.5, train_accuracy=0.9, test_loss=None, test_accuracy=None, seconds=1.0
-        ... )
-        >>> log.take("base/none/seed0", record)
-        2 {'regrow/base/none/seed0/train_loss': 0.5, 'regrow/base/none/seed0/train_accuracy': 0.9}
+    two messages) is written when the trial ends. A log that fails is left out with one warning. `then` is told
+    everything afterwards, such as the display.
     """
 
     def __init__(

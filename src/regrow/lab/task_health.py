@@ -33,10 +33,7 @@ EXAMPLES: Final = 512
 class TaskHealth:
     """Looks at the layers that recipes may act on, in evaluation mode, where the network hears them.
 
-    Args:
-        model: A network of the trial's kind.
-        example: Two images.
-        ranks: Besides, what `regrow.inspect` finds: ranks of what the units give, units that rarely fire, steps.
+    With `ranks` besides at what `regrow.inspect` finds: ranks of what the units give, units that rarely fire, steps.
     """
 
     def __init__(self, model: nn.Module, example: Tensor, *, ranks: bool = False) -> None:
@@ -62,17 +59,7 @@ class TaskHealth:
         task: int,
         loss: Loss | None = None,
     ) -> list[HealthRecord]:
-        """Look at a network.
-
-        Args:
-            shown: Test images of the task, and their labels.
-            optimizer: What trains the network.
-            task: Its number, from 1.
-            loss: Whose step is looked at; None: cross-entropy of all outputs.
-
-        Edge cases:
-            A layer that no place in the network hears apart from others has no shares.
-        """
+        """Look at a network by test images of a task; a layer that no place hears apart from others has no shares."""
         if not self._filters:
             return []
         more: Mapping[str, LayerHealth] = {}

@@ -19,16 +19,10 @@ from regrow.teachers import Teachers
 class Teaching:
     """What the teachers of a trial add to the loss of its network, or of each of its networks.
 
-    Built once a trial. Where every epoch shows the same images (``train.augment = "none"``) the teachers' logits are
-    computed once, here, in fixed pieces: a resumed trial has the same bits, and nothing of this is saved. Several
-    networks of one teacher (its partners) teach by the mean of their probabilities.
-
-    Args:
-        spec: The student's trial: distillation, augmentation, and whether the loss is a sum over the batch.
-        data: What it is trained on, without the images that are held out: batches index its training images.
-
-    Edge cases:
-        A ConfigError when there are no teachers, or not as many as the trial has.
+    Where every epoch shows the same images (``train.augment = "none"``) the teachers' logits are computed once, here,
+    in fixed pieces: a resumed trial has the same bits, and nothing of this is saved. Several networks of one teacher
+    (its partners) teach by the mean of their probabilities. The data is without what is held out: batches index its
+    images.
     """
 
     def __init__(self, spec: TrialSpec, data: Dataset, teachers: Sequence[Weights]) -> None:
@@ -49,21 +43,13 @@ class Teaching:
             self._teachers.fill(data.x_train)
 
     def loss(self, logits: Tensor, images: Tensor, indices: Tensor) -> Tensor:
-        """The term to be added to the cross entropy of one batch.
-
-        Returns:
-            A number, in the unit of ``train.loss_reduction``: of a sum, N times the mean.
-        """
+        """The term to be added to the cross entropy of one batch, in its unit: of a sum, N times the mean."""
         term = self._teachers.loss(logits, images, indices)
         return term * len(logits) if self._summed else term
 
 
 def teacher_network(found: Weights, data: Dataset, *, temperature: float) -> nn.Module:
-    """A network that teaches as the given weights do.
-
-    Args:
-        temperature: Of the distillation: several networks are averaged after they are softened by it.
-    """
+    """A network that teaches as the given weights do; several are averaged after the temperature has softened them."""
     networks: list[nn.Module] = []
     for index, state in enumerate(found.states):
         network = models.build(

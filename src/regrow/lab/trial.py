@@ -53,13 +53,9 @@ def train_together(
 
     A trial leaves its run when the recipe decides otherwise for it than for the run's first trial. It goes on from the
     state at the beginning of that epoch, so that everything that belongs to an epoch (order, augmentation, metrics) is
-    its own. All results have the bits of the same trials trained alone in the same engine.
-
-    Args:
-        requests: The runs. In a stack they must have data, model and training in common but for the rate and the seed.
-        on_fork: Takes trials that have left; their state lies where the first of them has its checkpoint.
-        on_epoch: Called after each epoch of a run with the trials that it still is; what it raises ends all runs.
-        on_end: Takes the results of the trials that stayed together to the end of their run, once a run.
+    its own. All results have the bits of the same trials trained alone in the same engine. In a stack runs have data,
+    model and training in common but for the rate and the seed. What is called at a fork, an epoch's and a run's end may
+    raise: it ends all runs.
     """
     numerics, hooks = engine_named(engine), engine == "modules"
     with _quiet():
@@ -79,13 +75,6 @@ def shares(seconds: float, own: Sequence[float]) -> list[float]:
     """What runs that were trained side by side took: each what its recipe did, and all the same of the rest.
 
     An equal part of everything would say of each recipe that it costs what its neighbours cost.
-
-    Args:
-        seconds: Of all together.
-        own: Of each run's recipe.
-
-    Returns:
-        Seconds of each, in sum those of all.
 
     Examples:
         >>> shares(10.0, [4.0, 0.0])

@@ -37,14 +37,10 @@ class Weights:
 
 
 class WeightsFile:
-    """The final weights of one trial.
+    """The final weights of one trial, in torch's own format, read with ``weights_only=True``.
 
-    The file is torch's own format, read with ``weights_only=True``: a dictionary with ``format``, ``version``,
-    ``model``, ``settings``, ``states``, ``trial``, ``fingerprint`` and ``sha256``, the hash of the three in the middle.
-
-    Args:
-        trial: Name of the trial.
-        fingerprint: Hash of what determines the trial.
+    A dictionary with ``format``, ``version``, ``model``, ``settings``, ``states``, ``trial``, ``fingerprint`` and
+    ``sha256``, the hash of the three in the middle.
     """
 
     def __init__(self, path: Place, *, trial: str, fingerprint: str) -> None:
@@ -86,12 +82,7 @@ class WeightsFile:
 
 
 def read_weights(path: str, *, plain: ModelChoice, sha256: str | None = None) -> Weights:
-    """Read a weights file that a user named.
-
-    Args:
-        path: The file, relative to the working directory: of `WeightsFile`, or what
-            ``torch.save(model.state_dict(), path)`` wrote.
-    """
+    """Read a file that a user named: of `WeightsFile`, or a plain ``state_dict`` that ``torch.save`` wrote."""
     where = f"weights file {path}"
     content = weights_content(path)
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:

@@ -21,11 +21,7 @@ class BitsSettings(Settings):
 
 
 def made_bits(settings: BitsSettings) -> Dataset:
-    """Make a data set of a few examples of random bits, always the same, whose targets are numbers: 0.
-
-    Returns:
-        Images (256, 1, 1, bits) and targets (256,), both float32. What is trained on is made by `regrow.streams`.
-    """
+    """A few examples of random bits, always the same, whose targets are numbers: 0. Trained on is what streams make."""
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 
     numbers = torch.Generator("cpu").manual_seed(0)

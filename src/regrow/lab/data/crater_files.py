@@ -67,11 +67,7 @@ def fetch_files(cache_dir: Path | None, *, base_url: str = BASE_URL) -> Path:
 
 
 def find_files(data_dir: Path) -> Path | None:
-    """Look for the repository's files in a folder or in its subfolder ``craters_raw``.
-
-    Returns:
-        The folder that holds all files, None if there is none of them.
-    """
+    """The folder, or its subfolder ``craters_raw``, that holds all files of the source; None: it has none of them."""
     for folder in (data_dir, data_dir / "craters_raw"):
         missing = [path for path in SHA256 if not (folder / path).is_file()]
         if not missing:

@@ -14,21 +14,11 @@ SPLITS = ("half", "half_clean")
 def overlap_groups(
     boxes: NDArray[np.int64], tile: NDArray[np.int64], *, threshold: float = 0.5
 ) -> NDArray[np.int64]:
-    """Number the groups of candidates that show the same ground.
+    """Number the groups of candidates that show the same ground, wherever they come from.
 
-    Two candidates are linked if the intersection of their squares is more than `threshold` of the
-    union, wherever they come from: the detector proposes a spot more than once, and neighbouring
-    tiles share 200 pixels. A group is a connected set.
-
-    Args:
-        boxes: left, top, side in tile pixels, int64 (N, 3). Read, never written.
-        tile: Index of each candidate's tile, int64 (N,): column tile // 2 and row tile % 2 of the
-            mosaic.
-
-    Examples:
-        >>> boxes = np.array([[0, 0, 10], [50, 50, 10], [1, 0, 10]])
-        >>> overlap_groups(boxes, np.zeros(3, np.int64)).tolist()
-        [0, 1, 0]
+    The detector proposes a spot more than once, and neighbouring tiles share 200 pixels. Two candidates are linked if
+    the intersection of their squares is more than `threshold` of the union; a group is a connected set. Tile t is in
+    column t // 2 and row t % 2 of the mosaic.
     """
     left = boxes[:, 0] + TILE_STRIDE * (tile // 2)
     top = boxes[:, 1] + TILE_STRIDE * (tile % 2)

@@ -45,26 +45,14 @@ class CraterTable:
 
 
 def crop_boxes(xyr: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The square around each candidate, about 2.2 r wide.
+    """The square around each candidate (centre x, y, and r): left, top and side, about 2.2 r wide, in tile pixels.
 
     With d = int(1.5 r):  side = int(1.5 d);  left = x - ceil(d / 2) - floor((d - 1) / 4);  top alike.
 
-    The last term was fitted: 4,739 of the 4,860 crops that the data set's author published have
-    exactly this box; nearly all others belong to near-duplicate candidates, whose published crops
-    cannot be told apart. A square that begins one pixel before the tile begins with it. A candidate
-    whose square leaves the tile further is not among those crops; there the plain quarter,
-    floor(d / 4), is used.
-
-    Args:
-        xyr: Centre x, y and the source's third column r, int64 (N, 3), in tile pixels. Read, never
-            written.
-
-    Returns:
-        left, top, side: int64 (N, 3), in tile pixels. The square may reach over the tile's edge.
-
-    Examples:
-        >>> crop_boxes(np.array([[953, 551, 12], [1675, 1657, 24]])).tolist()
-        [[940, 538, 27], [1648, 1630, 54]]
+    The last term was fitted: 4,739 of the 4,860 crops that the data set's author published have exactly this box;
+    nearly all others belong to near-duplicate candidates, whose published crops cannot be told apart. A square that
+    begins one pixel before the tile begins with it. A candidate whose square leaves the tile further is not among those
+    crops; there the plain quarter, floor(d / 4), is used, and the square may reach over the tile's edge.
     """
     diameter = np.floor(1.5 * xyr[:, 2]).astype(np.int64)
     side = np.floor(1.5 * diameter).astype(np.int64)
@@ -101,18 +89,10 @@ def _bilinear_weights(side: int, size: int) -> NDArray[np.float64]:
 def crop_and_resize(
     tile: NDArray[Any], boxes: NDArray[np.int64], *, size: int
 ) -> NDArray[np.uint8]:
-    """Cut squares out of a tile and bring them to one size.
+    """Cut squares out of a tile and bring them to one size; where a square leaves it, the edge's pixels are repeated.
 
-    15 x 15 by area average, as in the paper's code; any other size by bilinear interpolation
-    without smoothing, as the 28 x 28 crops that its author published. Where a square leaves the
-    tile, the edge's pixels are repeated.
-
-    Examples:
-        >>> tile = np.arange(900, dtype=np.uint8).reshape(30, 30) // 30 * 10
-        >>> crop_and_resize(tile, np.array([[0, 0, 30]]), size=15)[0, :3, 0].tolist() == [
-        ...     round(float(tile[2 * i : 2 * i + 2, :2].mean())) for i in range(3)
-        ... ]
-        True
+    15 x 15 by area average, as in the paper's code; any other size by bilinear interpolation without smoothing, as the
+    28 x 28 crops that its author published.
     """
     make = _area_weights if size == 15 else _bilinear_weights
     weights = {int(side): make(int(side), size) for side in np.unique(boxes[:, 2])}
@@ -127,11 +107,7 @@ def crop_and_resize(
 
 
 def build_table(folder: Path, *, region: int, size: int) -> CraterTable:
-    """Cut the candidates out of the published tiles.
-
-    Returns:
-        The table, in the order of the source's files: tile by tile, craters before the others.
-    """
+    """Cut the candidates out of the published tiles: tile by tile, craters before the others, as the source's files."""
     candidates = source.read_candidates(folder)
     boxes = crop_boxes(candidates.xyr)
     crops = [
@@ -148,12 +124,7 @@ def build_table(folder: Path, *, region: int, size: int) -> CraterTable:
 
 
 def read_table(path: Path, *, region: int, size: int) -> CraterTable:
-    """Read a prepared ``craters.npz``.
-
-    Args:
-        path: The file, with the arrays ``images`` or ``images28``, ``labels``, ``tile`` and
-            ``box``.
-    """
+    """Read a prepared ``craters.npz``: the arrays ``images`` or ``images28``, ``labels``, ``tile`` and ``box``."""
     key = "images" if size == 15 else f"images{size}"
     arrays: dict[str, NDArray[Any]] = read_archive(path, (key, "labels", "tile", "box"))
     images, labels, tile, boxes = (arrays[name] for name in (key, "labels", "tile", "box"))
@@ -188,26 +159,15 @@ def read_table(path: Path, *, region: int, size: int) -> CraterTable:
 def read_craters(
     settings: CraterSettings, data_dir: Path | None, *, cache_dir: Path | None = None
 ) -> RawImages:
-    """Read one region's candidates, from a prepared file, from the source's files, or from the network.
+    """Read one region's candidates: ``craters.npz`` or the source's files in a folder; without one, fetched once.
 
-    Both ways give the same labels, order and split. The images differ slightly where near-duplicate
-    candidates were told apart differently (about 1 row in 40, squares at most 2 pixels apart) and
-    by single grey values elsewhere.
-
-    Args:
-        data_dir: A folder that holds ``craters.npz``, or the source's files at their paths (also
-            under ``craters_raw``); nothing is downloaded then. None: the files are fetched once and
-            kept.
-
-    Returns:
-        The region's halves, uint8 (N, 1, size, size), class 0 = ``other`` and 1 = ``crater``, in a
-        fixed shuffled order.
+    Both ways give the same labels, order and split. The images differ slightly where near-duplicate candidates were
+    told apart differently (about 1 row in 40, squares at most 2 pixels apart) and by single grey values elsewhere.
 
     Source:
-        Bandeira, Ding, Stepinski, "Automatic Detection of Sub-km Craters Using Shape and
-        Texture Information", LPSC 2010; tiles after Urbach and Stepinski, "Automatic detection of
-        sub-km craters in high resolution planetary images", Planetary and Space Science 57, 2009.
-        Files: https://github.com/ieee8023/CraterDataset.
+        Bandeira, Ding, Stepinski, "Automatic Detection of Sub-km Craters Using Shape and Texture Information", LPSC
+        2010; tiles after Urbach and Stepinski, "Automatic detection of sub-km craters in high resolution planetary
+        images", Planetary and Space Science 57, 2009. Files: https://github.com/ieee8023/CraterDataset.
     """
     region = source.REGIONS.index(settings.region)
     if data_dir is None:

@@ -58,11 +58,7 @@ class RawImages:
         seed: int,
         **told: Any,
     ) -> Self:
-        """Images of a source that is one set: those marked test, the others train, each side in a fixed shuffled order.
-
-        Args:
-            told: The rest of what a source hands over.
-        """
+        """Images of one set: those marked test, the others train, each side in a fixed shuffled order."""
         train_rows, test_rows = (
             shuffled(np.flatnonzero(side), seed=seed) for side in (~test, test)
         )
@@ -189,9 +185,7 @@ def _digest(*arrays: NDArray[Any]) -> str:
 def assemble(name: str, raw: RawImages, settings: CommonSettings) -> Dataset:
     """Check a source's images, take the prefixes asked for, scale, and hand out tensors.
 
-    Edge cases:
-        A class without test images is allowed. The prefix is checked like a whole set: one
-        that loses a class is an error.
+    A class without test images is allowed. The prefix is checked like a whole set: one that loses a class is an error.
     """
     try:
         return _assembled(name, raw, settings)
@@ -241,18 +235,6 @@ def hold_out(data: Dataset, count: int) -> Dataset:
     """Set some training images aside, each class in proportion to its size.
 
     The choice is random, yet always the same: every seed and every arm has the same images aside.
-
-    Returns:
-        The data set with them aside; as it is where `count` is 0.
-
-    Examples:
-        >>> import torch
-        >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
-        >>> images = torch.arange(6.0).reshape(6, 1, 1, 1)
-        >>> data = Dataset(name="six", x_train=images, y_train=labels, x_test=images, y_test=labels, classes=("a", "b"))
-        >>> kept = hold_out(data, 3)
-        >>> kept.y_train.tolist(), sorted(kept.held_out[1].tolist())
-        ([0, 0, 1], [0, 0, 1])
     """
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 

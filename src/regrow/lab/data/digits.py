@@ -19,12 +19,9 @@ class DigitsSettings(CommonSettings):
 def read_digits(settings: DigitsSettings) -> RawImages:
     """Read scikit-learn's digits and divide them into two stratified halves.
 
-    Returns:
-        896 training and 901 test images, (N, 1, 8, 8), grey values 0 to 16.
-
     Source:
-        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-        Repository, 1998; the test part, as scikit-learn's `load_digits` ships it.
+        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998; the
+        test part, as scikit-learn's `load_digits` ships it.
     """
     try:
         from sklearn.datasets import load_digits  # noqa: PLC0415 # a second to import, and only this source needs it

@@ -114,14 +114,8 @@ def _read(paths: list[Path], settings: FolderSettings) -> NDArray[np.uint8]:
 def read_folder(settings: FolderSettings, path: Path) -> RawImages:
     """Read image files, with the folders' names as classes, in alphabetical order.
 
-    Each file is turned upright as its EXIF entry says, and brought to its final size before the next is read.
-
-    Two arrangements: ``PATH/train/CLASS/file`` with ``PATH/test/CLASS/file``, or
-    ``PATH/CLASS/file``, which is split at random in the same ratio for each class. Hidden files are
-    passed over; any other file must be an image.
-
-    Returns:
-        The images in a fixed shuffled order, so that a prefix holds all classes.
+    Two arrangements: ``PATH/train/CLASS/file`` with ``PATH/test/CLASS/file``, or ``PATH/CLASS/file``, which is split at
+    random in the same ratio for each class. Hidden files are passed over; any other file must be an image.
     """
     if not path.is_dir():
         raise DataError(

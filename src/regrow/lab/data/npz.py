@@ -25,12 +25,8 @@ class NpzSettings(CommonSettings):
 def to_nchw(images: NDArray[Any], *, layout: str, where: str) -> NDArray[Any]:
     """Bring images to the layout that networks take.
 
-    ``auto``: three axes are NHW. Four axes are NHWC if the last has length 1, 3 or 4 and the second
-    has not, NCHW if the second has and the last has not; anything else is not guessed.
-
-    Examples:
-        >>> to_nchw(np.zeros((2, 8, 9, 3)), layout="auto", where="x_train").shape
-        (2, 3, 8, 9)
+    ``auto``: three axes are NHW. Four axes are NHWC if the last has length 1, 3 or 4 and the second has not, NCHW if
+    the second has and the last has not; anything else is not guessed.
     """
     if layout == "auto":
         last = images.ndim == 4 and images.shape[3] in _CHANNEL_COUNTS
@@ -83,15 +79,7 @@ def _class_names(arrays: dict[str, NDArray[Any]], *, path: Path) -> tuple[str, .
 
 
 def read_npz(settings: NpzSettings, path: Path) -> RawImages:
-    """Read ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if it is there, ``classes`` from an .npz file.
-
-    Images are uint8 or floating, grey or colour; labels are integers 0..K-1, every one of which
-    occurs in ``y_train``.
-
-    Edge cases:
-        A label of ``y_test`` that is no class of the training set is an error, made where
-        all labels are checked.
-    """
+    """Read ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if it is there, ``classes`` from an .npz file."""
     arrays = read_archive(path, ("x_train", "y_train", "x_test", "y_test"), optional=("classes",))
     return RawImages(
         x_train=to_nchw(arrays["x_train"], layout=settings.layout, where=f"{path}: x_train"),

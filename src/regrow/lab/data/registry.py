@@ -61,12 +61,7 @@ _SOURCES: dict[str, _Source] = {
 
 
 def names() -> list[str]:
-    """The data sets that `load` knows; ``npz`` and ``folder`` are followed by a colon and a path.
-
-    Examples:
-        >>> names()
-        ['bits', 'craters', 'digits', 'folder', 'npz']
-    """
+    """The data sets that `load` knows; ``npz`` and ``folder`` are followed by a colon and a path."""
     return sorted(_SOURCES)
 
 
@@ -88,15 +83,7 @@ def _resolve(name: str) -> tuple[_Source, str]:
 
 
 def defaults(name: str) -> dict[str, object]:
-    """The settings of a data set and their defaults.
-
-    Args:
-        name: The data set; a path after ``npz`` or ``folder`` may be left out.
-
-    Examples:
-        >>> defaults("digits")
-        {'scale': 'standard', 'n_train': None, 'n_test': None, 'split_seed': 0}
-    """
+    """The settings of a data set and their defaults; a path after ``npz`` or ``folder`` may be left out."""
     return settings_of(_source(name.partition(":")[0]).settings)
 
 
@@ -117,11 +104,7 @@ def load(
     settings: Mapping[str, object] | None = None,
     data_dir: Path | None = None,
 ) -> Dataset:
-    """Read a data set, check it and scale it.
-
-    Args:
-        data_dir: The folder that `craters` is read from in place of the network, and that a
-            relative PATH starts at.
+    """Read a data set, check it and scale it; a relative PATH starts at the data folder.
 
     Examples:
         >>> data = load("digits", settings={"scale": "unit", "n_train": 100})

@@ -61,27 +61,11 @@ def scaled(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scale training and test images by one rule, learned from the training images alone.
 
-    ``standard``   x' = (x - mean_c) / std_c, mean and population standard deviation of channel c over
-                   the training images
-    ``unit``       x' = x / white, white = `maximum` if given; 255 for uint8; for floating images 1 if
-                   they lie in [0, 1], else the largest value of the training images
-    ``per_image``  x' = (x - mean_x) / std_x, over all pixels and channels of the image itself
-
-    Args:
-        maximum: The value that means white, for ``unit``; None to go by the rule above.
-
-    Edge cases:
-        An unknown `scale` is a ConfigError; a channel that holds one value only (``standard``), or scaled values that
-        leave float32's range, are a DataError. ``per_image``: an image of one grey value becomes all zeros.
-        ``unit``: a test image may exceed 1 if it is brighter than every training image; negative pixel values are a
-        ConfigError, all-zero images a DataError.
-
-    Examples:
-        >>> train = np.array([[[[0.0, 4.0]]]])
-        >>> scaled(train, train, scale="standard")[0].tolist()
-        [[[[-1.0, 1.0]]]]
-        >>> scaled(train, train, scale="unit")[0].tolist()
-        [[[[0.0, 1.0]]]]
+    ``standard``  x' = (x - mean_c) / std_c: mean and population standard deviation of channel c over the training
+                  images
+    ``unit``      x' = x / white: `maximum` if given; 255 for uint8; for floating images 1 if they lie in [0, 1], else
+                  the largest value of the training images, so that a brighter test image exceeds 1
+    ``per_image`` x' = (x - mean_x) / std_x, over all pixels and channels of the image itself; 0 where all are equal
     """
     with np.errstate(all="ignore"):  # what comes out is looked at instead
         rule = _rule(train, scale=scale, maximum=maximum)

@@ -31,15 +31,8 @@ def stratified_test_mask(
 ) -> NDArray[np.bool_]:
     """Pick the test items so that each class is divided in the same ratio.
 
-    Of a class with n items, floor(n (1 - test_fraction)) train and the others test.
-
-    Args:
-        generator: Source of the permutations, one a class, in ascending order of the classes.
-
-    Examples:
-        >>> mask = stratified_test_mask(np.array([0, 0, 1, 1, 1, 1]), frozen_generator(0), where="six items")
-        >>> [int(mask[:2].sum()), int(mask[2:].sum())]
-        [1, 2]
+    Of a class with n items, floor(n (1 - test_fraction)) train and the others test; one permutation a class, in
+    ascending order of the classes.
     """
     test = np.zeros(len(labels), bool)
     for label in np.unique(labels):

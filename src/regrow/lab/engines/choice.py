@@ -64,15 +64,7 @@ def choose(
 ) -> EngineName:
     """The engine of a study: one for all its trials, so that arms that are compared round alike.
 
-    Args:
-        refusal: Why the study cannot run in a stack; empty where it can.
-        begun: The engine of the results that are there; None where there are none.
-
-    Examples:
-        >>> choose("auto", refusal="", begun=None)
-        'stack'
-        >>> choose("auto", refusal="", begun="modules")
-        'modules'
+    A study that was begun goes on in the engine of its results; what `refusal` says cannot run in a stack.
     """
     if asked not in {"auto", *ENGINES}:
         raise ConfigError(f"--engine: must be auto, {' or '.join(ENGINES)}, got {asked}")

@@ -26,9 +26,6 @@ class StackEngine:
 
     What a network gets has the same bits alone and beside any others (on the CPU). Networks may be in different epochs:
     only the sizes of their batches must agree. When others come or some leave, a new stack takes the numbers over.
-
-    Edge cases:
-        A network that the engine cannot run: an UnsupportedError.
     """
 
     def __init__(self, *, batched: bool | None = None) -> None:

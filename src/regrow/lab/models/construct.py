@@ -27,11 +27,7 @@ from regrow.lab.models.stridednet import StridedNet
 
 
 def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) -> nn.Module:
-    """Build the network that a settings class belongs to, with weights from torch's global generator.
-
-    Args:
-        depth: Number of weighted layers of a ResNet; not used by the others.
-    """
+    """Build the network that a settings class belongs to, with weights from torch's generator; `depth`: of a ResNet."""
     if isinstance(settings, ResNetSettings):
         return ResNet(depth=depth, settings=settings, **sizes)
     if isinstance(settings, MLPSettings):

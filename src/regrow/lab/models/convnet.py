@@ -12,19 +12,14 @@ from regrow.lab.models.settings import ConvNetSettings, Sizes
 
 
 class ConvNet(nn.Module):
-    """`depth` times convolution, ReLU and, if set, pooling; then logits.
-
-    Args:
-        settings: Depth, width and the like. Depth 3 and width 32 are C^3(32) of the paper.
-        sizes: Of the images, and the number of logits.
+    """`depth` times convolution, ReLU and, if set, pooling; then logits. Depth 3 and width 32 are C^3(32) of the paper.
 
     Source:
         Prakash et al., "RePr: Improved Training of Convolutional Filters", CVPR 2019, Section 4.
-        https://arxiv.org/abs/1811.07275
-        Differs: where the paper's networks pool is not known; here after each convolution while the
-        map is at least 4 pixels. Its published parameter counts fit convolutions with bias and batch
-        norm (``norm="batch"``). The author's released code has ``kernel=5``, ``pool_size=3`` (with images of even size
-        the windows lie where TensorFlow's do) and ``init="trunc_normal:0.04:0.08"``.
+        https://arxiv.org/abs/1811.07275 Differs: where the paper's networks pool is not known; here after each
+        convolution while the map is at least 4 pixels. Its published parameter counts fit convolutions with bias and
+        batch norm (``norm="batch"``). The author's released code has ``kernel=5``, ``pool_size=3`` (with images of even
+        size the windows lie where TensorFlow's do) and ``init="trunc_normal:0.04:0.08"``.
     """
 
     def __init__(self, *, settings: ConvNetSettings, **sizes: Unpack[Sizes]) -> None:

@@ -15,15 +15,10 @@ from regrow.lab.models.settings import CraterCNNSettings, Sizes
 class CraterCNN(nn.Module):
     """Two convolutions without pooling, one hidden dense layer, logits.
 
-    Args:
-        settings: Widths and the like.
-        sizes: Of the images, and the number of logits.
-
     Source:
-        Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
-        ICLR 2016 workshop, Section 3. https://arxiv.org/abs/1602.05931
-        Differs: the paper leaves padding, the dense width and the activation after the convolutions
-        open; here no padding, 500 (the author's code) and ReLU.
+        Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery", ICLR 2016 workshop,
+        Section 3. https://arxiv.org/abs/1602.05931 Differs: the paper leaves padding, the dense width and the
+        activation after the convolutions open; here no padding, 500 (the author's code) and ReLU.
     """
 
     def __init__(self, *, settings: CraterCNNSettings, **sizes: Unpack[Sizes]) -> None:

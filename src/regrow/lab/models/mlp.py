@@ -14,11 +14,8 @@ from regrow.lab.models.settings import MLPSettings, Sizes
 class MLP(nn.Module):
     """`depth` times a dense layer, a norm if set, and an activation; then logits.
 
-    Networks of one seed that differ in norm or activation start from the same weights.
-
-    Args:
-        settings: Depth, width and the like. Two layers of 100 units are those of the permuted MNIST of most papers.
-        sizes: Of the images, and the number of logits.
+    Networks of one seed that differ in norm or activation start from the same weights. Two layers of 100 units are
+    those of the permuted MNIST of most papers.
     """
 
     def __init__(self, *, settings: MLPSettings, **sizes: Unpack[Sizes]) -> None:

@@ -50,14 +50,10 @@ def activation_layer(name: Activation) -> nn.Module:
 
 
 def initialise_(model: nn.Module, init: str) -> None:
-    """Draw all convolution and linear weights anew and set their biases to zero, in place.
+    """Draw all convolution and linear weights anew from torch's generator and set their biases to zero, in place.
 
-    The distribution of each layer is the one that `regrow.attach` resolves for the same name, so
-    that a renewed filter and a first one are drawn alike. ``torch_default`` leaves the layers,
-    biases too, as their own classes drew them.
-
-    Edge cases:
-        Drawn from torch's global generator, in the order of `model.modules()`.
+    As `regrow.attach` resolves the same name, so that a renewed filter and a first one are drawn alike;
+    ``torch_default`` leaves the layers, biases too, as their own classes drew them.
     """
     if init == "torch_default":
         return

@@ -66,12 +66,7 @@ _MODELS: dict[str, _Entry] = {
 
 
 def names() -> list[str]:
-    """The networks that `build` knows, beside ``package.module:function``.
-
-    Examples:
-        >>> names()
-        ['convnet', 'cratercnn', 'mlp', 'resnet20', 'resnet32', 'resnet56', 'stridednet']
-    """
+    """The networks that `build` knows, beside ``package.module:function``."""
     return sorted(_MODELS)
 
 
@@ -90,12 +85,7 @@ def _read(name: str, settings: Mapping[str, object]) -> NetworkSettings | None:
 
 
 def defaults(name: str) -> dict[str, object]:
-    """The settings of a network and their defaults.
-
-    Examples:
-        >>> list(defaults("resnet20"))
-        ['width', 'norm', 'init', 'gain_control_learn', 'mean_scale', 'start_gain']
-    """
+    """The settings of a network and their defaults."""
     entry = _entry(name)
     found = {} if entry is None else settings_of(entry.settings)
     # The network's own first: what it shares with others it has from a parent class, whose fields come before its own.
@@ -107,10 +97,6 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
 
     A setting that came after the first results is left out where it says that the network is what it was before, so
     that a results folder of that time goes on.
-
-    Examples:
-        >>> distinguishing("resnet20", defaults("resnet20"))
-        {'width': 16, 'init': 'kaiming_normal'}
     """
     entry = _entry(name)
     return without(settings, {} if entry is None else {**LATER, **entry.later})
@@ -128,22 +114,12 @@ def summary(name: str) -> str:
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:
-    """Check a name and its settings without building anything, and without loading torch.
-
-    Args:
-        name: The network. Of ``package.module:function`` only the form is checked: importing runs
-            the user's code.
-    """
+    """Check a name and its settings without torch; of a user's function the form alone: importing runs their code."""
     _read(name, settings)
 
 
 def recorded_init(name: str, settings: Mapping[str, object] | None = None) -> str | None:
-    """The initialiser that a network's weights were drawn from, for ``regrow.attach(init=...)``.
-
-    Examples:
-        >>> recorded_init("cratercnn", {"init": "uniform:0.01"})
-        'uniform:0.01'
-    """
+    """The initialiser that a network's weights were drawn from, for ``regrow.attach(init=...)``."""
     read = _read(name, settings or {})
     return None if read is None else read.init
 
@@ -155,17 +131,10 @@ def build(
     seed: int,
     **sizes: Unpack[Sizes],
 ) -> nn.Module:
-    """Build a network whose weights depend on its seed alone.
+    """Build a network whose weights depend on its seed alone; torch's global generator is as it was before.
 
-    Args:
-        name: One of `names`, or ``package.module:function``: a user's function that takes
-            ``in_channels``, ``image_size``, ``classes`` and the settings as keywords and returns an
-            `nn.Module`.
-        seed: Seed of the weights, at least 0. torch's CPU generator uses the lower 32 bits.
-        sizes: ``in_channels``, ``image_size`` (height and width) and ``classes``, 1 where a number is learnt.
-
-    Returns:
-        The network, on the CPU, in training mode. torch's global generator is as it was before.
+    A user's function takes ``in_channels``, ``image_size`` (height and width), ``classes`` (1 where a number is learnt)
+    and the settings as keywords and returns an `nn.Module`.
 
     Examples:
         >>> net = build("resnet20", in_channels=3, image_size=(32, 32), classes=10, seed=0)

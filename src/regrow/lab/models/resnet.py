@@ -48,21 +48,13 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """A convolution, three stages of equal depth at full, half and quarter resolution, average pooling, logits.
 
-    Args:
-        depth: Number of weighted layers, 6 n + 2: 20, 32, 44, 56, 110.
-        settings: Width, norm and initialiser. The norms keep the names ``bn1`` and ``bn2``, whichever they are.
-        sizes: Of the images (any, unless the norm needs maps of more than one position), and the number of logits.
-
-    Raises:
-        ConfigError: `depth` is not 6 n + 2, or the last stage's maps are too small for the norm.
+    Of 6 n + 2 weighted layers. The norms keep the names ``bn1`` and ``bn2``, whichever they are.
 
     Source:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Section 4.2.
-        https://arxiv.org/abs/1512.03385 Kaiming initialisation: He et al., "Delving Deep into
-        Rectifiers", ICCV 2015.
-        Differs: the new channels of a shortcut are padded half before and half after, as is usual in
-        code; the paper says only that they are zero. The last linear layer is drawn like the
-        convolutions.
+        https://arxiv.org/abs/1512.03385 Kaiming initialisation: He et al., "Delving Deep into Rectifiers", ICCV 2015.
+        Differs: the new channels of a shortcut are padded half before and half after, as is usual in code; the paper
+        says only that they are zero. The last linear layer is drawn like the convolutions.
     """
 
     def __init__(self, *, depth: int, settings: ResNetSettings, **sizes: Unpack[Sizes]) -> None:

@@ -32,6 +32,7 @@ _PLAIN_INITS = (
     "kaiming_normal",
     "orthogonal",
 )
+# A truncated normal is cut off at its bound, or at 2.
 _SCALED_INITS = {"uniform": "BOUND", "normal": "STD", "trunc_normal": "STD[:BOUND]"}
 
 
@@ -44,18 +45,7 @@ def _above_zero(text: str) -> bool:
 
 
 def check_init(init: str) -> str:
-    """Refuse an initialiser that `regrow.attach` could not redraw from.
-
-    Args:
-        init: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``, ``trunc_normal:STD:BOUND``
-            (cut off there, not at 2), ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
-            ``orthogonal``.
-
-    Examples:
-        >>> check_init("uniform:-1")
-        Traceback (most recent call last):
-        ValueError: 'uniform:-1' needs a number above 0 after the colon
-    """
+    """Refuse an initialiser that `regrow.attach` could not redraw from."""
     name, colon, argument = init.partition(":")
     if name in _SCALED_INITS:
         numbers = argument.split(":", 1) if name == "trunc_normal" else [argument]
@@ -175,12 +165,7 @@ class ResNetSettings(GainControlSettings):
 
 
 def groups_of(channels: int) -> int:
-    """The number of groups of a group norm: 8 where that divides the width, else the largest divisor below.
-
-    Examples:
-        >>> [groups_of(width) for width in (32, 20, 7, 13)]
-        [8, 5, 7, 1]
-    """
+    """The number of groups of a group norm: 8 where that divides the width, else the largest divisor below."""
     return next(groups for groups in range(GROUPS, 0, -1) if channels % groups == 0)
 
 

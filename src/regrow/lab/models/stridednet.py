@@ -14,10 +14,7 @@ from regrow.lab.models.settings import Sizes, StridedNetSettings
 class StridedNet(nn.Module):
     """Convolutions with a stride in place of pooling, a hidden dense layer, logits.
 
-    Args:
-        settings: Widths and the like. The defaults, two convolutions 3x3 of 8 and 16 filters and 64 dense units, make a
-            network that is trained through a stream of tasks in seconds.
-        sizes: Of the images, and the number of logits.
+    The defaults, two convolutions 3x3 of 8 and 16 filters and 64 dense units, are trained through a stream in seconds.
     """
 
     def __init__(self, *, settings: StridedNetSettings, **sizes: Unpack[Sizes]) -> None:

@@ -33,17 +33,8 @@ def families(specs: Sequence[TrialSpec], keys: Keys | None = None) -> list[tuple
 
     Such trials have the same seed, data, model and training, and recipes that differ at most in which filters are
     selected from the scores and in the share of the training that the recipe is active in (RandomOut's tau and P).
-    Plain training belongs to all of them: it is the run in which nothing is ever selected.
-
-    Args:
-        keys: Of the trials of other seeds, which are grouped apart; None: there are no others.
-
-    Returns:
-        The groups, in the order of their first trials. Trials that cannot share are groups of one: several networks,
-        teachers, controls, whole restarts, recipes that take filters out of the network.
-
-    Examples:
-        See `tests/lab/sharing/test_families.py`.
+    Plain training belongs to all of them: it is the run in which nothing is ever selected. Who cannot share is a group
+    of one: several networks, teachers, controls, whole restarts, recipes that take filters out of the network.
     """
     groups = grouped(specs, (keys or Keys()).of)
     plain = {ground: members for (ground, kind), members in groups.items() if kind == _PLAIN}
@@ -97,12 +88,10 @@ class Keys:
 
 
 def common_part(recipe: Recipe) -> tuple[object, ...] | None:
-    """What recipes must have in common so that their trials can be one run.
+    """What recipes must have in common so that their trials can be one run, to be compared; None: it cannot share.
 
-    Returns:
-        Parts to be compared; None where the recipe cannot share: it takes filters out of the network, or looks at
-        other times than at regular intervals, or acts on steps that renew nothing, or its selection remembers or is
-        graded.
+    It takes filters out of the network, or looks at other times than at regular intervals, or acts on steps that renew
+    nothing, or its selection remembers or is graded.
     """
     select = recipe.select
     if recipe.drop or not isinstance(recipe.when, Every) or select.remembers or select.graded:
@@ -117,8 +106,8 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
 def place_of(part: Part, among: list[Part]) -> int:
     """The place of the first equal part, which is added where there is none.
 
-    Parts are compared by ``==``, as a user's own are, too: what they print may leave out what tells them apart. Where
-    that is no answer (tensors give many), they are not equal, and each is trained by itself.
+    By ``==``, as a user's own parts are compared: what they print may leave out what tells them apart. Where that is no
+    answer (tensors give many), they are not equal, and each is trained by itself.
     """
     for place, other in enumerate(among):
         if _equal(part, other):
