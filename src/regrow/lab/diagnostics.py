@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Final, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +18,12 @@ from regrow.functional.overlap import filter_overlap
 from regrow.graph import trace
 from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
+from regrow.lab.ending import Kept
 from regrow.lab.measure import finite, finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
 from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
 from regrow.study.trials import TrialSpec
 from regrow.study.views import BELOW
-
-_KINDS: Final[Mapping[str, type]] = {
-    "overlaps": OverlapRecord,
-    "correlations": CorrelationRecord,
-    "weights": WeightRecord,
-}
-"""What is looked at, by the fields of `TrialResult`."""
 
 
 def overlap_of(
@@ -50,10 +43,13 @@ def overlap_of(
 
 
 @final
-class Diagnosis:
+class Diagnosis(Kept):
     """The diagnostics of one trial; the network is traced once."""
 
     def __init__(self, spec: TrialSpec, model: nn.Module, data: Dataset) -> None:
+        super().__init__(
+            overlaps=OverlapRecord, correlations=CorrelationRecord, weights=WeightRecord
+        )
         asked, held_out = spec.diagnostics, data.held_out
         if asked.oracle_every_epochs and held_out is None:
             raise ConfigError(
@@ -66,7 +62,6 @@ class Diagnosis:
         self.layers = {filters.path: filters.count for filters in self._filters}
         if asked.oracle_every_epochs and held_out is not None:
             probe_for_rankings(model, self._filters, images=held_out[0], labels=held_out[1])
-        self._records: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
 
     def look(
         self, models: Sequence[nn.Module], *, epoch: int, out: Mapping[str, Sequence[int]]
@@ -75,14 +70,14 @@ class Diagnosis:
         started = time.perf_counter()
         model = models[0]
         if self._asked.weights:
-            self._records["weights"] += self._weights(models, epoch=epoch)
+            self.records["weights"] += self._weights(models, epoch=epoch)
         if self._asked.overlap:
-            self._records["overlaps"] += self._overlaps(model, epoch=epoch, out=out)
+            self.records["overlaps"] += self._overlaps(model, epoch=epoch, out=out)
         every = self._asked.oracle_every_epochs
         if every and epoch % every == 0 and self._held_out is not None and finite(model):
             images, labels = self._held_out
             asked = {"epoch": epoch, "seed": self._seed}
-            self._records["correlations"] += compare_rankings(
+            self.records["correlations"] += compare_rankings(
                 model, self._filters, images=images, labels=labels, out=out, **asked
             )
         return time.perf_counter() - started
@@ -114,17 +109,3 @@ class Diagnosis:
                     entropy=finite_or_none(float(weight_entropy(weight.flatten()))),
                     **dict(zip(BELOW, below, strict=True)),
                 )
-
-    def found(self) -> dict[str, Any]:
-        """What was found, by the fields of `TrialResult`."""
-        return {kind: tuple(records) for kind, records in self._records.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """What was found so far, as plain values."""
-        return {kind: list(map(asdict, records)) for kind, records in self._records.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self._records = {
-            kind: [record(**each) for each in state[kind]] for kind, record in _KINDS.items()
-        }

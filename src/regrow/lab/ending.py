@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from regrow.history import Grafted, Renewed, Report
 from regrow.lab.measure import finite_or_none
 from regrow.lab.member import Member
 from regrow.study.partner_records import GraftRecord, PartnerRecord
 from regrow.study.records import RenewalRecord, RestingRecord
+
+
+class Kept:
+    """What was found in a run and is not told by its epochs, by the fields of `TrialResult`."""
+
+    def __init__(self, **kinds: type) -> None:
+        self._kinds = kinds  # the class of the records of each
+        self.records: dict[str, list[Any]] = {field: [] for field in kinds}
+
+    def found(self) -> dict[str, Any]:
+        """All of it."""
+        return {field: tuple(records) for field, records in self.records.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found so far, as plain values."""
+        return {field: list(map(asdict, records)) for field, records in self.records.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave; a field that came later is empty."""
+        for field, kind in self._kinds.items():
+            self.records[field] = [kind(**each) for each in state.get(field, ())]
 
 
 def renewal_records(events: Sequence[Renewed], *, per_epoch: int) -> tuple[RenewalRecord, ...]:

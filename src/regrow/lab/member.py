@@ -10,13 +10,7 @@ import torch
 from torch import Tensor
 
 from regrow.graph import Filters, trace
-from regrow.lab.assembly import (
-    build_model,
-    build_optimizer,
-    epoch_order,
-    images_per_epoch,
-    steps_of,
-)
+from regrow.lab import assembly
 from regrow.lab.data.augment import crop_flip
 from regrow.losses import overlap_penalty
 from regrow.streams import tasks
@@ -49,7 +43,7 @@ class Member:
         self.training, self.device = spec.train, data.x_train.device
         self.loss: LossName = spec.loss  # what it learns
         self._seed = partner_seed(spec.seed, place)
-        self.steps_per_epoch = steps_of(spec, data)
+        self.steps_per_epoch = assembly.steps_of(spec, data)
         # Its learning rate before any schedule.
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
         self.regrower: Regrower | None = None  # the recipe at work in it, or None; set by the trial
@@ -62,8 +56,8 @@ class Member:
 
     def _begin(self, seed: int) -> None:
         """A fresh network and optimizer."""
-        self.model = build_model(self._spec, self._data, seed=seed)
-        self.optimizer = build_optimizer(self._spec.train, self.model, lr=self.lr)
+        self.model = assembly.build_model(self._spec, self._data, seed=seed)
+        self.optimizer = assembly.build_optimizer(self._spec.train, self.model, lr=self.lr)
 
     def restart(self, number: int) -> None:
         """A fresh network and optimizer; data order and budget go on."""
@@ -74,7 +68,7 @@ class Member:
     @property
     def seen_in_epoch(self) -> int:
         """Images that an epoch trains on."""
-        there = images_per_epoch(self._spec, len(self._data.x_train))
+        there = assembly.images_per_epoch(self._spec, len(self._data.x_train))
         return min(self.steps_per_epoch * self.training.batch_size, there)
 
     def task(self, epoch: int) -> Task:
@@ -100,7 +94,7 @@ class Member:
         """The order of the images that an epoch trains on."""
         stream, count = self._spec.stream, len(self.task(epoch).images)
         if stream is None:
-            return epoch_order(self._seed, epoch=epoch, examples=count)
+            return assembly.epoch_order(self._seed, epoch=epoch, examples=count)
         batch_size = self.training.batch_size
         return tasks.order(
             stream, seed=self._seed, epoch=epoch, images=count, batch_size=batch_size

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, final
 
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 
 from regrow.health.data import Batch
 from regrow.health.probe import probe_gap
+from regrow.lab.ending import Kept
 from regrow.lab.measure import finite, finite_or_none, loss_of, mean_or_none
 from regrow.lab.task_health import EXAMPLES, TaskHealth
 from regrow.streams import tasks
@@ -24,7 +24,7 @@ from regrow.study.trials import TrialSpec
 
 
 @final
-class TaskLog:
+class TaskLog(Kept):
     """The tasks of one trial."""
 
     def __init__(
@@ -34,15 +34,13 @@ class TaskLog:
         model: nn.Module,  # the network; it is traced once
         source: Source,  # the data that the stream draws from
     ) -> None:
+        super().__init__(tasks=TaskRecord, health=HealthRecord, probes=ProbeRecord)
         self._stream, self._source, self._seed = stream, source, spec.seed
         self._probe_steps = spec.diagnostics.probe_steps
         self._health = TaskHealth(model, source.x_train[:2], ranks=spec.diagnostics.ranks)
         self.layers = self._health.layers  # number of units by layer that is looked at
         # What a network reaches that has learnt nothing; None where numbers are learnt.
         self.chance = tasks.chance(stream, source)
-        self._tasks: list[TaskRecord] = []
-        self._looks: list[HealthRecord] = []
-        self._probes: list[ProbeRecord] = []
 
     def look(self, model: nn.Module, task: Task, optimizer: Optimizer, *, epoch: int) -> float:
         """Look at the network after an epoch, where it ends a task: the seconds that it took."""
@@ -52,10 +50,12 @@ class TaskLog:
             images, labels = task.test_images[:EXAMPLES], task.test_labels[:EXAMPLES]
             shown, steps = Batch(inputs=images, targets=labels), self._probe_steps
             loss = loss_of(self._stream.loss, lambda: task.outputs)
-            self._looks += self._health.look(model, shown, optimizer, task=number, loss=loss)
+            self.records["health"] += self._health.look(
+                model, shown, optimizer, task=number, loss=loss
+            )
             if steps:
                 gap, _ = probe_gap(model, shown, loss=loss, optimizer=optimizer, steps=steps)
-                self._probes.append(ProbeRecord(task=number, gap=finite_or_none(gap)))
+                self.records["probes"].append(ProbeRecord(task=number, gap=finite_or_none(gap)))
         return time.perf_counter() - started
 
     def note(self, epochs: Sequence[EpochRecord]) -> None:
@@ -64,7 +64,7 @@ class TaskLog:
         if not self._stream.ends_task(last.epoch):
             return
         own = epochs[-self._stream.epochs_per_task :]
-        self._tasks.append(
+        self.records["tasks"].append(
             TaskRecord(
                 task=self._stream.task_of(last.epoch),
                 online_accuracy=mean_or_none([each.train_accuracy for each in own]),
@@ -78,7 +78,7 @@ class TaskLog:
     def judged(self) -> float:
         """What the trial is judged by: the mean of its last tasks; of one that was not reached nothing is right."""
         count = self._stream.judged_tasks
-        last = [each for each in self._tasks if each.task > self._stream.tasks - count]
+        last = [each for each in self.records["tasks"] if each.task > self._stream.tasks - count]
         online = self._stream.judged_by == "online"
         right = [(each.online_accuracy if online else each.accuracy) or 0.0 for each in last]
         return sum(right) / count
@@ -90,7 +90,7 @@ class TaskLog:
         A task that was not reached, or whose loss is no number, counts as one in which every answer was 0.
         """
         stream = self._stream
-        known = {each.task: each.online_loss for each in self._tasks}
+        known = {each.task: each.online_loss for each in self.records["tasks"]}
         last = range(stream.tasks - stream.judged_tasks + 1, stream.tasks + 1)
         return fmean(
             self._of_no_answer(task) if (found := known.get(task)) is None else found
@@ -103,22 +103,7 @@ class TaskLog:
         return float(made.labels.double().square().mean())
 
     def found(self) -> dict[str, Any]:
-        """What was found, by the fields of `TrialResult`."""
+        """What was found, and what the trial is judged by."""
         right = self._stream.loss == "cross-entropy"
-        return {
-            "tasks": tuple(self._tasks),
-            "health": tuple(self._looks),
-            "probes": tuple(self._probes),
-            "judged" if right else "judged_loss": self.judged if right else self.judged_loss,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """What was found so far, as plain values."""
-        kept = {"tasks": self._tasks, "health": self._looks, "probes": self._probes}
-        return {name: list(map(asdict, records)) for name, records in kept.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self._tasks = [TaskRecord(**each) for each in state["tasks"]]
-        self._looks = [HealthRecord(**each) for each in state["health"]]
-        self._probes = [ProbeRecord(**each) for each in state.get("probes", ())]
+        judged = {"judged": self.judged} if right else {"judged_loss": self.judged_loss}
+        return {**super().found(), **judged}

@@ -81,7 +81,7 @@ def test_an_error_beside_others_is_of_the_run_that_has_it(
 
     study = small_study(digits_npz, {"none": {"recipe": "none"}}, seeds=SEEDS)
     with monkeypatch.context() as patched:
-        patched.setattr("regrow.lab.member.epoch_order", failing)
+        patched.setattr("regrow.lab.assembly.epoch_order", failing)
         patched.setattr("regrow.lab.pool.START", "fork")  # a worker has what this process has
         found = go(study, tmp_path / "run", engine="stack", stack_size=4)
     assert found.tally.ended == {"finished": 3, "crashed": 1}

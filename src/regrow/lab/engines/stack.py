@@ -94,10 +94,9 @@ class StackEngine:
 def _outputs(members: Sequence[Member], epochs: Sequence[int]) -> Tensor | None:
     """How many outputs of each network take part, (N,), where not all of them do."""
     found = [member.task(epoch).outputs for member, epoch in zip(members, epochs, strict=True)]
-    known = [count for count in found if count is not None]
-    if len(known) < len(found):
+    if None in found:
         return None  # they are of one stream: all have a number, or none
-    return torch.tensor(known, device=members[0].device)
+    return torch.tensor(found, device=members[0].device)
 
 
 def _tell(members: Sequence[Member], batch: Shown, *, first: bool) -> None:

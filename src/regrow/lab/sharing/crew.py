@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, cast, final
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from regrow import recipes
 from regrow._shapes import Mask, Scores
 from regrow.compose import Recipe
 from regrow.history import Report
-from regrow.lab.sharing.families import PLAIN, active_fraction, place_of
+from regrow.lab.sharing.families import PLAIN, place_of
 from regrow.schedule import Clock, Every
 from regrow.selection import Below, Selection
 from regrow.study.trials import TrialSpec
@@ -61,7 +61,7 @@ class Crew(Selection):
         self.recipe: Recipe | None = None
         if active:
             # The run must look at each step at which any of them would; those who are done are left out by `last_step`.
-            longest = max(active, key=active_fraction)
+            longest = max(active, key=lambda recipe: cast("Every", recipe.when).active_fraction)
             self._asked = len(self._kinds) > 1
             self.recipe = longest.with_parts(select=self) if self._asked else longest
 
@@ -122,8 +122,10 @@ class Crew(Selection):
         widest = _widest(list(selections.values()))
         # Where the widest selection marks nobody, none does: one question instead of one for each member, at nearly
         # every step.
-        if widest is not None and not _any(widest(scores, eligible=eligible, step=step)):
-            return nothing
+        if widest is not None:
+            marked = widest(scores, eligible=eligible, step=step)
+            if not any(bool(mask.any()) for mask in marked.values()):
+                return nothing
         found = {
             key: select(scores, eligible=eligible, step=step)
             for key, select in selections.items()
@@ -191,11 +193,6 @@ def _widest(selections: Sequence[Selection | None]) -> Selection | None:
     if len(below) < len(selections) or len({each.keep_one for each in below}) > 1:
         return None
     return max(below, key=lambda each: each.threshold, default=None)
-
-
-def _any(masks: Mapping[str, Mask]) -> bool:
-    """Whether any filter is marked."""
-    return any(bool(mask.any()) for mask in masks.values())
 
 
 def _text(masks: Mapping[str, Mask]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
@@ -100,7 +100,9 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
         return None  # they act before anything is renewed: plain training is another run from the first step on
     # How long it looks may differ: up to where the first one stops they are the same run.
     same = replace(recipe.when, active_fraction=1.0)
-    return recipe.info.name, recipe.criterion, recipe.renew, same, _rest(recipe)
+    told = {"select", "when", "grace_steps"}
+    others = (getattr(recipe, name) for name in recipe.part_names if name not in told)
+    return recipe.info.name, same, recipe.grace, *others
 
 
 def place_of(part: Part, among: list[Part]) -> int:
@@ -121,22 +123,6 @@ def _equal(one: object, other: object) -> bool:
         return bool(one == other)
     except (RuntimeError, TypeError, ValueError):
         return False
-
-
-def _rest(recipe: Recipe) -> tuple[object, ...]:
-    return (
-        recipe.grace,
-        recipe.newborn,
-        recipe.min_loss,
-        recipe.optimizer_state,
-        recipe.exclude_first,
-        recipe.init,
-    )
-
-
-def active_fraction(recipe: Recipe) -> float:
-    """The share of the training in which a recipe with a `common_part` is active."""
-    return cast("Every", recipe.when).active_fraction
 
 
 class Texts:
