@@ -83,9 +83,11 @@ class RayTasks:
 
     def check(self, storage: Stored) -> None:
         """Refuse what would go wrong on a node: other versions, a storage that it does not read and write."""
-        if not self._slots and self._cluster.most is None:
+        cluster = self._cluster
+        if not self._slots and cluster.most is None:
+            gpus = f" and {cluster.gpus:g} GPUs" if cluster.gpus else ""
             raise ConfigError(
-                f"--ray {self._cluster.address}: no node has {_share(self._cluster)} for a task; --jobs N waits for "
+                f"--ray {cluster.address}: no node has {cluster.cpus:g} CPUs{gpus} for a task; --jobs N waits for "
                 "nodes that come later"
             )
         # There to the end: nodes may come later.
@@ -288,12 +290,6 @@ def _environment(folder: Path) -> dict[str, Any]:
     """A user's modules for all nodes; not what is large and no module."""
     left_out = [".git", ".venv", "runs", "*.npz", "*.pt", "*.ckpt", "*.sqlite*"]
     return {"working_dir": str(folder), "excludes": left_out}
-
-
-def _share(cluster: Cluster) -> str:
-    """What a task reserves, in words."""
-    gpus = f" and {cluster.gpus:g} GPUs" if cluster.gpus else ""
-    return f"{cluster.cpus:g} CPUs{gpus}"
 
 
 def _said(error: Exception) -> str:

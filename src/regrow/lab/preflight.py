@@ -136,10 +136,8 @@ class _Network:
         self.data = dataset
         if spec.stream is not None:
             tasks.refuse_data(spec.stream, self.data)
-        count, batch = (
-            assembly.images_per_epoch(spec, len(self.data.x_train)),
-            spec.train.batch_size,
-        )
+        count = assembly.images_per_epoch(spec, len(self.data.x_train))
+        batch = spec.train.batch_size
         if assembly.steps_of(spec, self.data) == 0:
             raise ConfigError(
                 f"train.batch_size: must be at most {count}, the number of training images, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -66,10 +66,8 @@ def compare_rankings(
         inside[list(out.get(layer, ()))] = False
         if not bool(inside.any()):
             continue
-        own = [
-            _scores(criterion, observation, inside, layer, step=epoch, seed=seed)
-            for criterion in criteria.values()
-        ]
+        key = {"layer": layer, "step": epoch, "seed": seed}
+        own = [_scores(each, observation, inside, **key) for each in criteria.values()]
         known = [scores for scores in own if scores is not None]
         if len(known) == len(own):
             found.append(known)
@@ -91,15 +89,9 @@ def compare_rankings(
 
 
 def _scores(
-    criterion: Criterion,
-    observation: Observation,
-    inside: Tensor,
-    layer: str,
-    *,
-    step: int,
-    seed: int,
+    criterion: Criterion, observation: Observation, inside: Tensor, **key: Any
 ) -> Tensor | None:
-    """Scores of the filters in the network; weights are compared among them alone."""
+    """Scores of the filters in the network; weights are compared among them alone. `key`: by what chance is drawn."""
     alone = criterion.needs <= _OF_WEIGHTS
     if alone:
         weight, grad = observation.weight, observation.grad
@@ -110,7 +102,7 @@ def _scores(
             grad=None if grad is None else grad[inside.to(grad.device)],
         )
     state = criterion.observe({}, observation)
-    _, scores = criterion.score(state, layer=layer, count=observation.count, step=step, seed=seed)
+    _, scores = criterion.score(state, count=observation.count, **key)
     if scores is None:
         return None
     scores = scores.detach().to("cpu", torch.float64)

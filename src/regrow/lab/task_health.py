@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -58,10 +58,10 @@ class TaskHealth:
         *,
         task: int,
         loss: Loss | None = None,
-    ) -> list[HealthRecord]:
+    ) -> Iterator[HealthRecord]:
         """Look at a network by test images of a task; a layer that no place hears apart from others has no shares."""
         if not self._filters:
-            return []
+            return
         more: Mapping[str, LayerHealth] = {}
         if self._wiring is not None:
             asked: dict[str, Any] = {"optimizer": optimizer, "wiring": self._wiring}
@@ -71,7 +71,6 @@ class TaskHealth:
         with suppress(ConfigError):  # no layer can be heard apart
             seen = self._heard(model, shown.inputs, task=task)
         weights = dict(model.named_parameters())
-        found: list[HealthRecord] = []
         for filters in self._filters:
             heard = seen[filters.path].heard if filters.path in seen else None
             dead = dormant = None
@@ -81,20 +80,17 @@ class TaskHealth:
                 dormant = _share(heard.activation <= DORMANT * heard.activation.mean())
             own = more.get(filters.path)
             weight = rows(weights[filters.weight].detach(), filters).double()
-            found.append(
-                HealthRecord(
-                    task=task,
-                    layer=filters.path,
-                    dead=dead,
-                    dormant=dormant,
-                    weight_norm=finite_or_none(math.sqrt(float(weight.square().sum()))),
-                    effective_rank=own.numbers.get("effective_rank") if own else None,
-                    srank=own.numbers.get("srank") if own else None,
-                    rare=own.share("rare") if own else None,
-                    step=own.numbers.get("step") if own else None,
-                )
+            yield HealthRecord(
+                task=task,
+                layer=filters.path,
+                dead=dead,
+                dormant=dormant,
+                weight_norm=finite_or_none(math.sqrt(float(weight.square().sum()))),
+                effective_rank=own.numbers.get("effective_rank") if own else None,
+                srank=own.numbers.get("srank") if own else None,
+                rare=own.share("rare") if own else None,
+                step=own.numbers.get("step") if own else None,
             )
-        return found
 
     def _heard(self, model: nn.Module, shown: Tensor, *, task: int) -> dict[str, Observation]:
         """What the units give on some images; where they are heard is found once for a network."""

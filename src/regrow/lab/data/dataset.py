@@ -124,24 +124,24 @@ def _check_images(images: NDArray[Any], *, part: str) -> None:
         raise DataError(f"{part} images must have shape (N, C, H, W), got {images.shape}")
     if len(images) == 0:
         raise DataError(f"{part} set must hold at least one image, got none")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+    if images.dtype == np.uint8:
+        return
+    if not np.issubdtype(images.dtype, np.floating):
         raise DataError(f"{part} images must be uint8 or floating, got {images.dtype}")
-    if images.dtype != np.uint8:
-        finite = np.isfinite(images).all(axis=(1, 2, 3))
-        if not finite.all():
-            first = int(np.argmin(finite))
-            raise DataError(
-                f"{part} images must be finite, {int((~finite).sum())} hold NaN or infinity, "
-                f"the first is image {first}"
-            )
-        largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
-        most = np.finfo(np.float32).max
-        if (largest > most).any():
-            first = int(np.argmax(largest > most))
-            raise DataError(
-                f"{part} images must be within float32's range, -{most:.3g} to {most:.3g}, image {first} holds "
-                f"{largest[first]:g} or its negative"
-            )
+    finite = np.isfinite(images).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise DataError(
+            f"{part} images must be finite, {int((~finite).sum())} hold NaN or infinity, "
+            f"the first is image {int(np.argmin(finite))}"
+        )
+    largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
+    most = np.finfo(np.float32).max
+    if (largest > most).any():
+        first = int(np.argmax(largest > most))
+        raise DataError(
+            f"{part} images must be within float32's range, -{most:.3g} to {most:.3g}, image {first} holds "
+            f"{largest[first]:g} or its negative"
+        )
 
 
 def _check_labels(labels: NDArray[Any], count: int, classes: int, *, part: str) -> None:
