@@ -25,7 +25,6 @@ from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
 from regrow.lab.worker import WorkerSettings, data_key, load_data
-from regrow.partners import Grafter
 from regrow.streams import tasks
 from regrow.study.mistakes import at
 from regrow.study.stream import AT_EACH_TASK, ClassIncremental
@@ -169,30 +168,35 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
             f"arm {spec.label}: recipe '{AT_EACH_TASK}' begins anew with each task, and the study has no [stream]"
         )
     dataset, like = network.data, None if spec.like is None else list[Renewed]()
-    grafter: Grafter | None = None
     with warnings.catch_warnings(record=True) as caught, at(f"arm {spec.label}"):
         warnings.simplefilter("always", NoEffectWarning)
         recipe = assembly.arm_recipe(spec, like=like)
-        wiring = None if recipe is None else network.wiring
-        regrower = assembly.attach_recipe(
-            spec, dataset, network.model, network.optimizer, recipe=recipe, wiring=wiring
-        )
         if recipe is None:
             members = [Member(spec, dataset, place=place) for place in range(spec.partners)]
-            grafter = assembly.attach_partner_recipe(spec, dataset, members)
-    for attached in (regrower, grafter):
-        if attached is not None:
-            attached.detach()
-    counts = recipe is not None and Signal.SILENCED_ACCURACY in recipe.criterion.needs
+            attached = assembly.attach_partner_recipe(spec, dataset, members)
+        else:
+            attached = assembly.attach_recipe(
+                spec,
+                dataset,
+                network.model,
+                network.optimizer,
+                recipe=recipe,
+                wiring=network.wiring,
+            )
+    if attached is not None:
+        attached.detach()
+    told = [str(warning.message) for warning in caught]
+    if recipe is None:
+        return told
+    counts = Signal.SILENCED_ACCURACY in recipe.criterion.needs
     if counts and isinstance(spec.stream, ClassIncremental):
         raise ConfigError(
             f"arm {spec.label}: recipe '{spec.recipe}' counts right answers among all classes, and in [stream] kind "
             "'class-incremental' some have not arrived yet"
         )
-    told = [str(warning.message) for warning in caught]
-    if recipe is not None and _waits(recipe) and not (spec.stream and spec.stream.told):
+    if _waits(recipe) and not (spec.stream and spec.stream.told):
         told.append("acts where a task begins, and nobody tells it: [stream] with told = true does")
-    measures = recipe is not None and bool(recipe.criterion.needs & MEASURED)
+    measures = recipe.criterion.needs & MEASURED
     if measures and spec.stream is None and dataset.held_out is None:
         count = min(assembly.CALIBRATION, len(dataset.x_train))
         told.append(

@@ -129,8 +129,7 @@ class Runs:
         # These train by means that a stack has not: several networks of one trial, another network's answers.
         if spec.partners > 1 or spec.teachers or spec.keeps_weights:
             return ""
-        stream = () if spec.stream is None else (spec.stream,)
-        return self._texts.of(spec.data, spec.model, spec.train, *stream)
+        return self._texts.of(spec.data, spec.model, spec.train, spec.stream)
 
     def begin(self, *, workers: int) -> Batch | None:
         """Take the next runs to be trained side by side, so that none of so many workers is left without."""

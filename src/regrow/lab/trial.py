@@ -120,9 +120,10 @@ class _Going:
         self._before: Any = None
         self.run = self._start()
         checkpoint = request.checkpoint
-        names = [spec.trial for spec in request.specs]
-        state = None if checkpoint is None else checkpoint.load(members=names)
-        if checkpoint is None or state is None:
+        if checkpoint is None:
+            return
+        state = checkpoint.load(members=[spec.trial for spec in request.specs])
+        if state is None:
             return
         try:
             self.run.load(state)

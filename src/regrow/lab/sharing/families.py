@@ -73,8 +73,7 @@ class Keys:
         return (spec.trial, kind) if kind == _ALONE else (self._ground(spec), kind)
 
     def _ground(self, spec: TrialSpec) -> str:
-        stream = () if spec.stream is None else (spec.stream,)
-        alike = self._texts.of(spec.data, spec.model, spec.train, spec.diagnostics, *stream)
+        alike = self._texts.of(spec.data, spec.model, spec.train, spec.diagnostics, spec.stream)
         return f"{spec.seed} {alike}"
 
     def _kind(self, spec: TrialSpec) -> int:
@@ -133,11 +132,12 @@ class Texts:
         self._found: dict[tuple[int, ...], str] = {}
         self._held: list[object] = []
 
-    def of(self, *parts: BaseModel) -> str:
-        """Write parts out."""
+    def of(self, *parts: BaseModel | None) -> str:
+        """Write parts out, those that are there."""
         key = tuple(map(id, parts))
         if key not in self._found:
             self._held.append(parts)  # so that no other object takes an id over
-            told = [part.model_dump(mode="json", exclude=self._without) for part in parts]
+            there = [part for part in parts if part is not None]
+            told = [part.model_dump(mode="json", exclude=self._without) for part in there]
             self._found[key] = json.dumps(told, sort_keys=True)
         return self._found[key]
