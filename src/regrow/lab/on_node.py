@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from regrow._named import in_one_line
 from regrow.errors import RegrowError
 from regrow.lab import environment
-from regrow.lab.worker import Bench, Message, TaskFailed, Unwritable, Warned, WorkerSettings
+from regrow.lab.worker import Bench, Message, TaskFailed, Unwritable, WorkerSettings
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
@@ -88,15 +88,12 @@ def train(
         return
     key, held = _data_here(data[0], settings.device)
     said: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-
-    def tell(text: Any, *_: object) -> None:
-        said.put(Warned(str(text)))
+    bench = Bench(settings, said.put, data={key: held})
 
     def work() -> None:
         import torch  # noqa: PLC0415 # where it is used
 
         torch.set_num_threads(1)  # of this thread: in what order is summed follows from it
-        bench = Bench(settings, said.put, data={key: held})
         size = _most_here() or len(requests)
         try:
             parts = (requests[first : first + size] for first in range(0, len(requests), size))
@@ -106,7 +103,7 @@ def train(
         finally:
             said.put(None)
 
-    before, warnings.showwarning = warnings.showwarning, tell
+    before, warnings.showwarning = warnings.showwarning, bench.warn
     # A thread, since training calls and Ray asks: what is said is on its way while the training goes on.
     thread = threading.Thread(target=work)
     thread.start()

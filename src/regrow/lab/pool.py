@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final
 
-from regrow.lab.worker import TICK_S, Bench, Died, Message, Warned, WorkerSettings
+from regrow.lab.worker import TICK_S, Bench, Died, Message, WorkerSettings
 
 if TYPE_CHECKING:
     from regrow.lab.queue import Batch
@@ -120,11 +120,8 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         _end_without_parent()
         connection.send(message)
 
-    def tell(text: Any, *_: object) -> None:
-        send(Warned(str(text)))
-
-    warnings.showwarning = tell
     bench = Bench(settings, send)
+    warnings.showwarning = bench.warn
     try:
         while (task := connection.recv()) is not None:
             bench.train(task)

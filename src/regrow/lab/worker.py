@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from regrow.errors import RegrowError, StoreError
 from regrow.study.records import EpochRecord, TrialResult
@@ -122,6 +122,10 @@ class Bench:
         except Exception as error:  # whatever a trial raises is its result; the others go on
             self._send(TaskFailed(_one_line(error)))
         return False
+
+    def warn(self, text: Any, *_: object) -> None:
+        """Tell what is warned of, in the place of `warnings.showwarning`."""
+        self._send(Warned(str(text)))
 
     def _train(self, task: Sequence[Request]) -> None:
         from regrow.lab.assembly import images_per_epoch  # noqa: PLC0415 # loads torch
