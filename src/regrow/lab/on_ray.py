@@ -192,9 +192,8 @@ class RayTasks:
         """Leave the cluster; it ends the tasks."""
         self._ray.shutdown()
         if self._asked is not None:
-            with suppress(
-                OSError, RegrowError
-            ):  # of no use to anybody, and the storage may be gone
+            # Of no use to anybody, and the storage may be gone.
+            with suppress(OSError, RegrowError):
                 replace(self._asked, patient=False).unlink(missing_ok=True)
 
     def _next(self, going: Any) -> Message | Died | None:

@@ -64,9 +64,8 @@ def _mean_weights(models: Sequence[nn.Module], *, spec: TrialSpec, data: Dataset
             for name, first in states[0].items()
         }
     )
-    torch.manual_seed(
-        generator_key("mean weights", spec.seed, 0)
-    )  # dropout in the pass over the data
+    # For dropout in the pass over the data.
+    torch.manual_seed(generator_key("mean weights", spec.seed, 0))
     with torch.no_grad():
         update_bn(data.x_train.split(_BATCH), found)
     return found

@@ -37,9 +37,8 @@ def stratified_test_mask(
     test = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
-        train_count = math.floor(
-            len(members) * (1.0 - test_fraction) + 1e-9
-        )  # 10 * (1 - 0.9) is 0.99...
+        # 10 * (1 - 0.9) is 0.99...
+        train_count = math.floor(len(members) * (1.0 - test_fraction) + 1e-9)
         if not 0 < train_count < len(members):
             raise DataError(
                 f"every class must have at least one image on each side of the split, class {label} has "

@@ -72,9 +72,8 @@ class GainControlSettings(Settings):
 
     @model_validator(mode="after")
     def _belongs_to_gain_control(self) -> Self:
-        norm = dict(self).get(
-            "norm"
-        )  # every network declares its own, with the norms that it may have
+        # Every network declares its own, with the norms that it may have.
+        norm = dict(self).get("norm")
         for name, default in LATER.items():
             if norm != "gain_control" and getattr(self, name) != default:
                 raise ValueError(f"{name} needs norm 'gain_control', got norm '{norm}'")
