@@ -138,9 +138,7 @@ def main() -> None:
     for region in options.regions:
         every = of_cells(plan(study).trials, [f"data.region={region}"])
         first = every[0]
-        images = data.load(
-            first.data.name, settings=first.data.settings, data_dir=options.data_dir
-        )
+        images = data.load(first.data.name, settings=first.data.settings, data_dir=options.data_dir)
         single(first, images, engine="modules")  # imports and buffers: not counted
         for seed in options.seeds:
             specs = [spec for spec in every if spec.seed == seed]
