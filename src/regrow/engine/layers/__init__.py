@@ -13,10 +13,9 @@ from regrow.engine.layers.conv2d import Conv2d
 from regrow.engine.layers.flatten import Flatten
 from regrow.engine.layers.gain_control2d import GainControl2d
 from regrow.engine.layers.layer_norm import LayerNorm
-from regrow.engine.layers.leaky_relu import LeakyReLU
 from regrow.engine.layers.linear import Linear
 from regrow.engine.layers.max_pool2d import MaxPool2d
-from regrow.engine.layers.relu import ReLU
+from regrow.engine.layers.relu import LeakyReLU, ReLU
 from regrow.engine.layers.strided_conv2d import StridedConv2d
 
 __all__ = ["Images", "Layer", "Linear", "Setting", "layer_of"]

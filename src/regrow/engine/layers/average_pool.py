@@ -21,7 +21,6 @@ class AveragePool(Layer):
         channels = source.out.shape[2]
         height, width = maps_of(source, channels=channels, path=step.path)
         self._source, self._pixels, self._each = source, height * width, setting.places.each
-        self.learning = source.learning
         self.out = setting.places.maps(channels, 1, 1)
         self.grad = gradient_memory(source, setting, self.out)
 

@@ -45,8 +45,6 @@ class Layer(ABC):
     out: Tensor  # the output, (N, T, C, H, W, b), or (N, F, B) behind a flatten
     grad: Tensor | None  # its gradient, of the same shape; not there where nobody needs it
     owned: bool = True  # `out` is memory of this stack's layers, and may be overwritten
-    # A layer up to this one has parameters, so that the gradient of `out` is needed.
-    learning: bool = True
 
     @abstractmethod
     def forward(self) -> None:
@@ -58,16 +56,9 @@ class Layer(ABC):
 
 
 class Images(Layer):
-    """The images themselves.
-
-    Args:
-        places: How they lie.
-        shape: Of one image.
-        shared: All networks see the same ones.
-    """
+    """The images themselves; where they are `shared`, all networks see the same ones."""
 
     owned = False
-    learning = False
 
     def __init__(self, places: Places, shape: tuple[int, ...], *, shared: bool) -> None:
         self.grad = None
@@ -115,10 +106,15 @@ def maps_of(source: Layer, *, channels: int, path: str) -> tuple[int, int]:
     return shape[3], shape[4]
 
 
-def gradient_memory(source: Layer, setting: Setting, out: Tensor) -> Tensor | None:
-    """Memory for the gradient of the output of a layer without parameters of its own.
+def features_of(source: Layer, *, features: int, path: str) -> tuple[int, ...]:
+    """The shape of what a dense layer or its norm reads; a ShapeError where it has other features, or is maps."""
+    shape = tuple(source.out.shape)
+    if len(shape) != 3 or shape[1] != features:
+        found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
+        raise ShapeError(f"'{path}' must read {features} features, got {found}")
+    return shape
 
-    Returns:
-        Zeros like `out`; None where no layer before learns, or nobody does.
-    """
-    return setting.places.zeros(*out.shape) if setting.learns and source.learning else None
+
+def gradient_memory(source: Layer, setting: Setting, out: Tensor) -> Tensor | None:
+    """Memory for the gradient of the output of a layer without parameters; None where no layer before has any."""
+    return None if source.grad is None else setting.places.zeros(*out.shape)

@@ -84,7 +84,7 @@ class BatchNorm2d(Layer):
         """Torch's own, for each network."""
         if self.grad is None:
             return
-        to = self._source.grad if self._source.learning else None
+        to = self._source.grad
         for at, (mean, scale, batch) in zip(self._setting.places.each, self._saved, strict=True):
             asked = [to is not None, self._step.affine, self._step.affine]
             maps, weights, biases = _norm_backward(

@@ -67,7 +67,7 @@ class Conv2d(Layer):
             self._unpacking = [(own, mine) for mine, own in self._pairs(packed_grads, grads)]
             self._weights = self._weight_pieces(self.grad, unfolded, packed_grads)
             # A first layer's input are the images: nobody asks for their gradient.
-            if source.grad is not None and source.learning:
+            if source.grad is not None:
                 self._input = self._input_pieces(self.grad, source.grad, unfolded, packed)
 
     def forward(self) -> None:

@@ -18,7 +18,6 @@ class Flatten(Layer):
 
     def __init__(self, step: FlattenStep, source: Layer, setting: Setting) -> None:
         self._source = source  # the layer before
-        self.learning = source.learning
         self._views = source.out.ndim == 3 or setting.places.tiles == 1
         if self._views:
             self.owned = source.owned

@@ -56,7 +56,7 @@ class GainControl2d(Layer):
         """See the class."""
         if self.grad is None:
             return
-        to = self._source.grad if self._source.learning else None
+        to = self._source.grad
         for at, mean in zip(self._setting.places.each, self._means, strict=True):
             k, g, _ = self._numbers(at)
             come, maps = self.grad[at], self._source.out[at]

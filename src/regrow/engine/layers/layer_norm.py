@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regrow.engine.layers.base import Layer, Setting
+from regrow.engine.layers.base import Layer, Setting, features_of
 from regrow.engine.places import At
 from regrow.engine.steps import LayerNormStep
-from regrow.errors import ShapeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +85,7 @@ class LayerNorm(Layer):
     """
 
     def __init__(self, step: LayerNormStep, source: Layer, setting: Setting) -> None:
-        shape = tuple(source.out.shape)
-        if len(shape) != 3 or shape[1] != step.features:
-            found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
-            raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
+        shape = features_of(source, features=step.features, path=step.path)
         places = setting.places
         self._step = step  # what it computes
         # Not in place: recipes look at what comes in after the backward pass.
@@ -120,12 +116,12 @@ class LayerNorm(Layer):
             setting.gradient(step.path, name) if name in step.learnt else None
             for name in ("weight", "bias")
         ]
-        spare, to = places.zeros(*shape), source.grad if source.learning else None
+        spare = places.zeros(*shape)
         self._backward = [
             _BackPiece(
                 ahead=ahead,
                 grad=self.grad[at],
-                to=_at(to, at),
+                to=_at(source.grad, at),
                 gain=_at(grads[0], at),
                 shift=_at(grads[1], at),
                 spare=spare[at],

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regrow.engine.layers.base import Layer, Setting
+from regrow.engine.layers.base import Layer, Setting, features_of
 from regrow.engine.places import multiply_
 from regrow.engine.steps import LinearStep
-from regrow.errors import ShapeError
 
 
 class Linear(Layer):
@@ -28,10 +27,7 @@ class Linear(Layer):
     """
 
     def __init__(self, step: LinearStep, source: Layer, setting: Setting) -> None:
-        shape = tuple(source.out.shape)
-        if len(shape) != 3 or shape[1] != step.features:
-            found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
-            raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
+        features_of(source, features=step.features, path=step.path)
         places = setting.places
         # Learning rate of each network, (N, 1, 1) where all are done at once; None: leave gradients.
         self.rates: tuple[float, ...] | Tensor | None = None
@@ -56,7 +52,7 @@ class Linear(Layer):
             for at in places.each
         ]
         self._bias_grad = bias_grad
-        to = source.grad if source.learning else None
+        to = source.grad
         self._input = (
             [] if to is None else [(to[at], weight[at].mT, grad[at]) for at in places.each]
         )

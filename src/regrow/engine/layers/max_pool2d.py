@@ -32,7 +32,6 @@ class MaxPool2d(Layer):
             )
         self._source = source  # the layer before
         self._kernel, self._size = (kh, kw), size
-        self.learning = source.learning
         self.out = setting.places.maps(channels, *size)
         self.grad = gradient_memory(source, setting, self.out)
         self._larger = torch.zeros(self.out.shape, dtype=torch.bool, device=self.out.device)

@@ -133,7 +133,7 @@ class StridedConv2d(Layer):
         weight_grad = setting.gradient(step.path, "weight").flatten(2)
         shift_grad = setting.gradient(step.path, "bias") if step.bias else None
         # A first layer's input are the images: nobody asks for their gradient.
-        to = source.grad if source.learning else None
+        to = source.grad
         folded = places.maps(step.channels, *self._padded) if border and to is not None else to
         for at in places.pieces:
             whole = None if folded is None else folded[at]
