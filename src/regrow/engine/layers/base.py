@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -53,6 +53,24 @@ class Layer(ABC):
     @abstractmethod
     def backward(self) -> None:
         """Fill the gradients of the parameters, and that of the input where it is needed."""
+
+
+class Portions(Layer):
+    """A layer that works on a portion of networks and samples after the other, by what is made ready for each once."""
+
+    def __init__(self) -> None:
+        self._forward: list[Callable[[], None]] = []
+        self._backward: list[Callable[[], None]] = []
+
+    def forward(self) -> None:
+        """Portion by portion."""
+        for run in self._forward:
+            run()
+
+    def backward(self) -> None:
+        """Portion by portion."""
+        for run in self._backward:
+            run()
 
 
 class Images(Layer):

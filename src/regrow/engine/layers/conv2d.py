@@ -21,54 +21,66 @@ with 2.
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from collections.abc import Callable
 
 from torch import Tensor
 
-from regrow.engine.layers.base import Layer, Setting
+from regrow.engine.layers.base import Layer, Portions, Setting
 from regrow.engine.layers.conv2d_geometry import geometry_of
 from regrow.engine.layers.conv2d_pieces import ForwardPiece, InputPiece, WeightPiece
 from regrow.engine.steps import Conv2dStep
 
 
-class Conv2d(Layer):
-    """A convolution with stride 1 (others: `strided_conv2d.py`), one group, zeros around its input.
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-
-    Edge cases:
-        An input with other channels, or smaller than the kernel: a ShapeError.
-    """
+class Conv2d(Portions):
+    """A convolution with stride 1 (others: `strided_conv2d.py`), one group, zeros around its input."""
 
     def __init__(self, step: Conv2dStep, source: Layer, setting: Setting) -> None:
-        self._step, self._source, self._places = step, source, setting.places
+        super().__init__()
+        self._step, self._places = step, setting.places
         self._geometry = geometry = geometry_of(step, source)
         self.out = setting.places.maps(step.filters, *geometry.size)
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
-        names = ("weight", "bias") if step.bias else ("weight",)
         packed = self._matrices()
-        self._packing = self._pairs(packed, [setting.value(step.path, name) for name in names])
+        self._packing = self._pairs(packed, setting.value)
         unfolded = self._memory(
             geometry.features + step.bias, geometry.columns, kept=setting.learns
         )
-        for at in setting.places.pieces if step.bias else ():
-            # Once: the copies of each pass fill the other rows only.
-            unfolded[at][..., -1, :] = 1.0
-        self._forward = self._forward_pieces(unfolded, packed)
-        self._weights: list[WeightPiece] = []
-        self._input: list[InputPiece] = []
+        padded = self._bordered(source.out)
+        for at in setting.places.pieces:
+            if step.bias:
+                # Once: the copies of each pass fill the other rows only.
+                unfolded[at][..., -1, :] = 1.0
+            piece = ForwardPiece(
+                given=source.out[at],
+                inside=geometry.inside(padded[at]),
+                windows=geometry.unfolded(padded[at]),
+                unfolded=geometry.windows(unfolded[at]),
+                products=self._each_row(packed[at[:1]], unfolded[at]),
+                out=self.out[at].flatten(-3),
+            )
+            self._forward.append(piece.run)
         self._unpacking: list[tuple[Tensor, Tensor]] = []
-        if self.grad is not None:
-            grads = [setting.gradient(step.path, name) for name in names]
-            packed_grads = self._matrices()
-            self._unpacking = [(own, mine) for mine, own in self._pairs(packed_grads, grads)]
-            self._weights = self._weight_pieces(self.grad, unfolded, packed_grads)
-            # A first layer's input are the images: nobody asks for their gradient.
-            if source.grad is not None:
-                self._input = self._input_pieces(self.grad, source.grad, unfolded, packed)
+        if self.grad is None:
+            return
+        grads = self._matrices()
+        self._unpacking = self._pairs(grads, setting.gradient)
+        # A first layer's input are the images: nobody asks for their gradient.
+        whole = None if source.grad is None else self._bordered(source.grad)
+        for at in setting.places.pieces:
+            rows = self._each_row(grads[at[:1]], unfolded[at])
+            piece = WeightPiece(
+                grad=self.grad[at].flatten(-3),
+                products=tuple((part, seen.mT) for part, seen in rows),
+                beta=float(at[1] != 0),
+            )
+            self._backward.append(piece.run)
+            # Tile by tile, as the input's gradient overwrites what that of the weights reads.
+            if source.grad is not None and whole is not None:
+                columns = unfolded[at][..., : geometry.features, :]
+                piece = self._input_piece(
+                    piece.grad, source.grad[at], whole[at], columns, packed[at[:1]]
+                )
+                self._backward.append(piece.run)
 
     def forward(self) -> None:
         """Tile by tile."""
@@ -76,19 +88,13 @@ class Conv2d(Layer):
             # In each pass anew. A recipe or an optimizer edits the weights in torch's layout between two steps; packed
             # ones that were kept would be the weights of before.
             mine.copy_(own)
-        for piece in self._forward:
-            piece.run()
+        super().forward()
 
     def backward(self) -> None:
-        """Gradients of the weights and of the input, tile by tile, as the second overwrites what the first reads."""
-        for piece, other in zip_longest(self._weights, self._input):
-            piece.run()
-            if other is not None:
-                other.run()
-        for own, mine in self._unpacking:
+        """Gradients of the weights and of the input."""
+        super().backward()
+        for mine, own in self._unpacking:
             own.copy_(mine)
-
-    # ---- memory
 
     def _memory(self, *shape: int, kept: bool) -> Tensor:
         """(N, T, *shape); what need not be kept is one portion's, for all of them in turn."""
@@ -100,91 +106,48 @@ class Conv2d(Layer):
             places.networks, places.tiles, *(-1 for _ in shape)
         )
 
+    def _bordered(self, maps: Tensor) -> Tensor:
+        """Room for maps with a border around them; where there is none, the maps themselves."""
+        step, geometry = self._step, self._geometry
+        if not any(step.padding):
+            return maps
+        return self._memory(step.channels, *geometry.padded, geometry.samples, kept=False)
+
     def _matrices(self) -> Tensor:
         """Room for the weights as the products read them, (N, KH, O, F and the bias)."""
         step = self._step
         size = (step.kernel[0], step.filters, self._geometry.features + step.bias)
         return self._places.zeros(self._places.networks, *size)
 
-    def _pairs(self, packed: Tensor, tensors: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def _pairs(
+        self, packed: Tensor, of: Callable[[str, str], Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
         """The same numbers as matrices, and in torch's own shapes."""
-        weight = tensors[0].permute(0, 3, 1, 2, 4)  # (N, KH, O, C, KW)
+        path = self._step.path
+        weight = of(path, "weight").permute(0, 3, 1, 2, 4)  # (N, KH, O, C, KW)
         mine = packed[..., : self._geometry.features].unflatten(-1, weight.shape[3:])
-        return [(mine, weight), *((packed[:, 0, :, -1], bias) for bias in tensors[1:])]
+        bias = [(packed[:, 0, :, -1], of(path, "bias"))] if self._step.bias else []
+        return [(mine, weight), *bias]
 
-    # ---- the views of each portion
-
-    def _forward_pieces(self, unfolded: Tensor, packed: Tensor) -> list[ForwardPiece]:
-        step, geometry = self._step, self._geometry
-        border = any(step.padding)
-        padded = self._memory(step.channels, *geometry.padded, geometry.samples, kept=False)
-        found: list[ForwardPiece] = []
-        for at in self._places.pieces:
-            given = self._source.out[at]
-            whole = padded[at] if border else given
-            columns = unfolded[at]
-            found.append(
-                ForwardPiece(
-                    given=given,
-                    inside=geometry.without_border(whole) if border else None,
-                    windows=geometry.unfolded(whole),
-                    unfolded=geometry.windows(columns[..., : geometry.features, :]),
-                    products=tuple(self._each_row(packed[at[:1]], columns)),
-                    out=self.out[at].flatten(-3),
-                )
-            )
-        return found
-
-    def _weight_pieces(self, grad: Tensor, unfolded: Tensor, packed: Tensor) -> list[WeightPiece]:
-        return [
-            WeightPiece(
-                grad=grad[at].flatten(-3),
-                products=tuple(
-                    (part, rows.mT) for part, rows in self._each_row(packed[at[:1]], unfolded[at])
-                ),
-                # The first tile of a network writes over the gradients of the step before, the others add to them.
-                beta=float(at[1] != 0),
-            )
-            for at in self._places.pieces
-        ]
-
-    def _input_pieces(
-        self, grad: Tensor, out: Tensor, unfolded: Tensor, packed: Tensor
-    ) -> list[InputPiece]:
-        """U's gradient takes the place of U, which nobody needs any more, and which is in the cache."""
-        step, geometry = self._step, self._geometry
-        border = any(step.padding)
-        padded = self._memory(step.channels, *geometry.padded, geometry.samples, kept=False)
-        found: list[InputPiece] = []
-        for at in self._places.pieces:
-            columns = unfolded[at][..., : geometry.features, :]
-            whole = padded[at] if border else out[at]
-            parts = geometry.windows(columns)
-            taps = [
-                (parts.select(-4, column), geometry.moved(whole, column))
-                for column in range(step.kernel[1])
-            ]
-            found.append(
-                InputPiece(
-                    grad=grad[at].flatten(-3),
-                    products=tuple(
-                        (rows, weight[..., : geometry.features].mT)
-                        for weight, rows in self._each_row(packed[at[:1]], columns)
-                    ),
-                    below=columns[..., geometry.positions :],
-                    first=taps[0],
-                    right=whole[..., geometry.size[1] :, :],
-                    others=tuple(taps[1:]),
-                    inside=geometry.without_border(whole) if border else None,
-                    out=out[at],
-                )
-            )
-        return found
-
-    def _each_row(self, packed: Tensor, columns: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _each_row(self, packed: Tensor, columns: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """Weights of each row of the kernel, and what it sees of U."""
-        found: list[tuple[Tensor, Tensor]] = []
-        for number in range(self._step.kernel[0]):
-            rows = self._geometry.row(columns, number)
-            found.append((packed[..., number, :, : rows.shape[-2]], rows))
-        return found
+        rows = [self._geometry.row(columns, number) for number in range(self._step.kernel[0])]
+        return tuple(
+            (packed[..., number, :, : each.shape[-2]], each) for number, each in enumerate(rows)
+        )
+
+    def _input_piece(
+        self, grad: Tensor, out: Tensor, whole: Tensor, columns: Tensor, packed: Tensor
+    ) -> InputPiece:
+        """U's gradient takes the place of U, which nobody needs any more, and which is in the cache."""
+        geometry = self._geometry
+        parts = geometry.windows(columns).unbind(-4)
+        return InputPiece(
+            grad=grad,
+            products=tuple((rows, weight.mT) for weight, rows in self._each_row(packed, columns)),
+            below=columns[..., geometry.positions :],
+            taps=tuple((part, geometry.moved(whole, number)) for number, part in enumerate(parts)),
+            right=whole[..., geometry.size[1] :, :],
+            inside=geometry.inside(whole),
+            out=out,
+        )

@@ -1,4 +1,7 @@
-"""Where the numbers of a convolution lie: its unfolded input U, and what the kernel's rows and columns see of it."""
+"""Where the numbers of a convolution lie: its unfolded input U, and what the kernel's rows and columns see of it.
+
+What has no word on its stride holds for any; rows, columns and unfolded columns are those of stride 1.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +39,17 @@ class Geometry:
         return self.padded[0] * self.size[1] * self.samples
 
     def row(self, columns: Tensor, number: int) -> Tensor:
-        """What a row of the kernel sees of U.
-
-        Args:
-            columns: (..., F, H * W_out * b), with a row of ones behind the others or without.
-        """
+        """What a row of the kernel sees of U, (..., F, H * W_out * b), which may have a row of ones at its end."""
         # The ones are the bias, which is added once a position and not once a row of the kernel.
         width = columns.shape[-2] if number == 0 else self.features
         start = number * self.size[1] * self.samples
         return columns[..., :width, start : start + self.positions]
 
     def windows(self, columns: Tensor) -> Tensor:
-        """U with its axes apart: (..., F, H * W_out * b) as (..., C, KW, H, W_out, b), a view."""
-        wide = columns.unflatten(-1, (self.padded[0], self.size[1], self.samples))
+        """U with its axes apart, without the ones: (..., C, KW, H, W_out, b), a view of (..., F, H * W_out * b)."""
+        wide = columns[..., : self.features, :].unflatten(
+            -1, (self.padded[0], self.size[1], self.samples)
+        )
         return wide.unflatten(-4, (self.step.channels, self.step.kernel[1]))
 
     def unfolded(self, maps: Tensor) -> Tensor:
@@ -59,9 +60,11 @@ class Geometry:
         """What a column of the kernel sees of the input with its border: (..., C, H, W_out, b), a view."""
         return maps[..., right : right + self.size[1], :]
 
-    def without_border(self, maps: Tensor) -> Tensor:
-        """The input itself, a view of the one with its border, (..., H, W, b)."""
+    def inside(self, maps: Tensor) -> Tensor | None:
+        """The input itself, a view of the one with its border, (..., H, W, b); None where there is no border."""
         above, left = self.step.padding
+        if not (above or left):
+            return None
         height, width = self.padded
         return maps[..., above : height - above, left : width - left, :]
 
@@ -69,11 +72,11 @@ class Geometry:
 def geometry_of(step: Conv2dStep, source: Layer) -> Geometry:
     """The sizes of a convolution; a ShapeError where the input has other channels, or is smaller than the kernel."""
     height, width = maps_of(source, channels=step.channels, path=step.path)
-    kh, kw = step.kernel
     padded = (height + 2 * step.padding[0], width + 2 * step.padding[1])
-    size = (padded[0] - kh + 1, padded[1] - kw + 1)
+    size = step.size_of(height, width)
     if min(size) < 1:
+        (kh, kw), (down, right) = step.kernel, padded
         raise ShapeError(
-            f"'{step.path}' has a kernel of {kh}x{kw}, larger than its input with padding, {padded[0]}x{padded[1]}"
+            f"'{step.path}' has a kernel of {kh}x{kw}, larger than its input with padding, {down}x{right}"
         )
     return Geometry(step=step, padded=padded, size=size, samples=source.out.shape[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from regrow.engine.places import multiply_
@@ -39,12 +40,19 @@ class WeightPiece:
     grad: Tensor  # of the output, (..., O, P)
     # Gradients of the weights (..., O, F) and turned rows of U (..., P, F).
     products: tuple[tuple[Tensor, Tensor], ...]
-    beta: float  # 0 for the first tile of a network
+    # Gradient of the bias, (..., O); None where there is none, or the products have it.
+    shift: Tensor | None = None
+    # 0 for the first tile of a network, which writes over the gradients of the step before; 1 for the others.
+    beta: float
 
     def run(self) -> None:
         """Add this tile's share."""
         for grad, rows in self.products:
             multiply_(grad, self.grad, rows, beta=self.beta)
+        if self.shift is not None and self.beta:
+            self.shift.add_(self.grad.sum(-1))
+        elif self.shift is not None:
+            torch.sum(self.grad, -1, out=self.shift)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +63,9 @@ class InputPiece:
     # Parts of U's gradient (..., F, P) and turned weights (..., F, O).
     products: tuple[tuple[Tensor, Tensor], ...]
     below: Tensor  # where the first product does not reach
-    first: tuple[Tensor, Tensor]  # u's gradient at the kernel's first column, and where it goes
-    right: Tensor  # what it does not reach
-    others: tuple[tuple[Tensor, Tensor], ...]  # the same of the other columns
+    # U's gradient at each of the kernel's columns, and where it goes.
+    taps: tuple[tuple[Tensor, Tensor], ...]
+    right: Tensor  # what the first of them does not reach
     # Of the gradient with its border, what is the input's; None where there is no border.
     inside: Tensor | None
     out: Tensor  # gradient of the input
@@ -72,11 +80,11 @@ class InputPiece:
             if not beta:
                 self.below.zero_()
             beta = 1.0
-        part, place = self.first
+        (part, place), *others = self.taps
         place.copy_(part)
         # The first column covers W_out of the input's columns. What is right of it holds earlier numbers still.
         self.right.zero_()
-        for part, place in self.others:
+        for part, place in others:
             place.add_(part)
         if self.inside is not None:
             self.out.copy_(self.inside)
