@@ -75,7 +75,7 @@ def _conv2d(module: nn.Conv2d, path: str) -> Step:
         kernel=(height, width),
         padding=(above, left),
         stride=_pair(module.stride),
-        bias="bias" in dict(module.named_parameters()),
+        bias="bias" in _learnt(module),
     )
 
 
@@ -84,7 +84,7 @@ def _linear(module: nn.Linear, path: str) -> Step:
         path=path,
         features=module.in_features,
         filters=module.out_features,
-        bias="bias" in dict(module.named_parameters()),
+        bias="bias" in _learnt(module),
     )
 
 
@@ -105,7 +105,7 @@ def _layer_norm(module: nn.LayerNorm, path: str) -> Step:
         path=path,
         features=module.normalized_shape[0],
         eps=module.eps,
-        learnt=tuple(name for name, _ in module.named_parameters()),
+        learnt=_learnt(module),
     )
 
 
@@ -151,8 +151,12 @@ def _gain_control(module: GainControl2d, path: str) -> Step:
         positive_gain=module.positive_gain,
         relu=module.relu,
         single_position=module.single_position,
-        learnt=tuple(name for name, _ in module.named_parameters()),
+        learnt=_learnt(module),
     )
+
+
+def _learnt(module: nn.Module) -> tuple[str, ...]:
+    return tuple(name for name, _ in module.named_parameters())
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

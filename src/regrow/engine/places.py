@@ -50,11 +50,7 @@ class Places:
     @property
     def pieces(self) -> tuple[At, ...]:
         """An index for each portion of networks and tiles."""
-        if self.batched:
-            return ((slice(None), 0),)
-        return tuple(
-            (network, tile) for network in range(self.networks) for tile in range(self.tiles)
-        )
+        return tuple((*at, tile) for at in self.each for tile in range(self.tiles))
 
     def maps(self, *shape: int) -> Tensor:
         """Memory for activations, (N, T, *shape, b), zeros; the shape is that of one sample."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import torch
@@ -34,15 +33,15 @@ def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dt
     _, height, width = shape
     largest = 1
     for step in program.steps:
-        if isinstance(step, Conv2dStep) and step.stride != (1, 1):
-            height, width = step.size_of(height, width)
-            largest = max(largest, step.channels * math.prod(step.kernel) * height * width)
-        elif isinstance(step, Conv2dStep):
+        if isinstance(step, Conv2dStep):
             kh, kw = step.kernel
-            # Only columns are unfolded: the full height stays, and shrinks by the kernel afterwards.
-            height, width = (height + 2 * step.padding[0], width + 2 * step.padding[1] - kw + 1)
-            largest = max(largest, (step.channels * kw + step.bias) * height * width)
-            height += 1 - kh
+            rows = height + 2 * step.padding[0]
+            height, width = step.size_of(height, width)
+            if step.stride == (1, 1):  # only columns are unfolded: the full height stays
+                numbers = (step.channels * kw + step.bias) * rows * width
+            else:
+                numbers = step.channels * kh * kw * height * width
+            largest = max(largest, numbers)
         elif isinstance(step, MaxPool2dStep):
             height, width = height // step.kernel[0], width // step.kernel[1]
         elif isinstance(step, AveragePoolStep):
