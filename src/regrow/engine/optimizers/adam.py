@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor
 
-from regrow.engine.optimizers.base import Move, Part, StackOptimizer, rates_of
+from regrow.engine.optimizers.base import Move, Part, StackOptimizer, fresh
 from regrow.engine.places import on_device
 from regrow.engine.stack import Stack
+
+_MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 
 
 class Adam(StackOptimizer):
@@ -28,8 +30,6 @@ class Adam(StackOptimizer):
         optimizers: Of each network, made with these options; None: fresh ones.
     """
 
-    entries = ("exp_avg", "exp_avg_sq")
-    counts = True
     _kind: type[torch.optim.Adam] = torch.optim.Adam
     _decoupled = False
     _default_decay = 0.0
@@ -48,23 +48,26 @@ class Adam(StackOptimizer):
     ) -> None:
         decay = self._default_decay if weight_decay is None else weight_decay
         self._betas, self._eps, self._decay = betas, eps, decay
-        own = optimizers or [
-            self._kind(model.parameters(), lr=rate, betas=betas, eps=eps, weight_decay=decay)
-            for model, rate in zip(stack.models, rates_of(lr, stack), strict=True)
-        ]
-        self._taken: dict[tuple[tuple[int, int], ...], tuple[list[Tensor], ...]] = {}
-        super().__init__(stack, own)
+        options = {"betas": betas, "eps": eps, "weight_decay": decay}
+        self._taken: dict[tuple[Part, ...], tuple[list[Tensor], ...]] = {}
+        super().__init__(
+            stack,
+            optimizers or fresh(self._kind, stack, lr=lr, **options),
+            entries=_MOMENTS,
+            works=stack.batched,
+            counts=True,
+        )
 
     def _move(self, moves: Sequence[Move]) -> None:
         """All that have one rate in one call, in which each tensor gets the bits that it has alone."""
-        by_rate: dict[float, list[tuple[Part, int]]] = {}
-        for part, rate, portion in moves:
+        by_rate: dict[float, list[Part]] = {}
+        for part, rate in moves:
             if isinstance(rate, Tensor):
                 self._update_all(part, rate)
             else:
-                by_rate.setdefault(rate, []).append((part, portion))
+                by_rate.setdefault(rate, []).append(part)
         for rate, parts in by_rate.items():
-            values, grads, means, squares, steps = self._lists(parts)
+            values, grads, means, squares, steps = self._lists(tuple(parts))
             self._fused(
                 values,
                 grads,
@@ -81,23 +84,21 @@ class Adam(StackOptimizer):
                 maximize=False,
             )
 
-    def _lists(self, parts: Sequence[tuple[Part, int]]) -> tuple[list[Tensor], ...]:
+    def _lists(self, parts: tuple[Part, ...]) -> tuple[list[Tensor], ...]:
         """What the kernel takes; made once for the parts that are moved together step after step."""
-        key = tuple((id(part), portion) for part, portion in parts)
-        if key not in self._taken:
-            own = [part.states for part, _ in parts]
-            self._taken[key] = (
-                [part.value for part, _ in parts],
-                [part.grad for part, _ in parts],
-                *([states[name] for states in own] for name in self.entries),
-                [self._steps[portion, part.first] for part, portion in parts],
+        if parts not in self._taken:
+            self._taken[parts] = (
+                [part.value for part in parts],
+                [part.grad for part in parts],
+                *([part.states[name] for part in parts] for name in _MOMENTS),
+                [self._steps[part.portion, part.first] for part in parts],
             )
-        return self._taken[key]
+        return self._taken[parts]
 
     def _update_all(self, part: Part, rate: Tensor) -> None:
         """The formula: torch's kernel has one rate for all."""
         value, grad, spare = part.value, part.grad, part.spare
-        mean, square = (part.states[key] for key in self.entries)
+        mean, square = (part.states[key] for key in _MOMENTS)
         if self._decay and self._decoupled:
             value.mul_(1 - rate * self._decay)
         elif self._decay:
@@ -111,9 +112,6 @@ class Adam(StackOptimizer):
         size, root = (rate.double() / first).to(value.dtype), second.to(value.dtype)
         below = torch.sqrt(square, out=spare).div_(root).add_(self._eps)
         value.sub_(mean.div(below).mul_(size))
-
-    def _works(self) -> bool:
-        return self.stack.batched
 
 
 @final

@@ -6,10 +6,10 @@ Made and called by the laboratory (`lab/engines/stack.py`), once a training step
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,28 +21,25 @@ from regrow.engine.places import on_device
 from regrow.engine.stack import Stack
 from regrow.errors import ConfigError
 
+Kind = TypeVar("Kind", bound=Optimizer)
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """What one step moves at once: neighbouring tensors of one network, or of all; the views made once.
+    """What one step moves at once: neighbouring tensors of one network, or of all; the views made once."""
 
-    Attributes:
-        value: The parameters, (P,), or (N, P) of all.
-        grad: Their gradients.
-        states: The optimizer state of each number, by key.
-        spare: Memory to work in, that belongs to nobody; empty where the optimizer has asked for none.
-        first: The number of the first of the tensors: all have its count of steps.
-    """
-
-    value: Tensor
-    grad: Tensor
-    states: dict[str, Tensor]
-    spare: Tensor
-    first: int = 0
+    value: Tensor  # the parameters, (P,), or (N, P) of all
+    grad: Tensor  # their gradients
+    states: dict[str, Tensor]  # the optimizer state of each number, by key
+    spare: (
+        Tensor  # memory to work in, that belongs to nobody; empty where the optimizer works in none
+    )
+    portion: int  # the network, 0 of all
+    first: int = 0  # the number of the first of the tensors: all have its count of steps
 
 
-Move = tuple[Part, "float | Tensor", int]
-"""A part, its learning rate, and the number of its portion."""
+Move = tuple[Part, "float | Tensor"]
+"""A part and its learning rate."""
 
 
 class StackOptimizer(ABC):
@@ -55,33 +52,35 @@ class StackOptimizer(ABC):
     Args:
         stack: The networks.
         optimizers: Of each network, over all its parameters, in one group.
+        entries: Keys of the optimizer state of each number.
+        works: Whether a step needs spare memory.
+        counts: Whether it counts the steps of each tensor, under ``step``.
         folded: Paths of dense layers whose step is part of the backward pass in `train`.
-
-    Attributes:
-        optimizers: Of each network.
-        folded: The paths.
     """
 
-    entries: ClassVar[tuple[str, ...]] = ()
-    """Keys of the optimizer state of each number."""
-    counts: ClassVar[bool] = False
-    """It counts the steps of each tensor, under ``step``."""
-
     def __init__(
-        self, stack: Stack, optimizers: Sequence[Optimizer], *, folded: Collection[str] = ()
+        self,
+        stack: Stack,
+        optimizers: Sequence[Optimizer],
+        *,
+        entries: Sequence[str],
+        works: bool,
+        counts: bool = False,
+        folded: Collection[str] = (),
     ) -> None:
         self.stack = stack
         self.optimizers = tuple(optimizers)
         self.folded = tuple(folded)
+        self._counts = counts
         parameters = stack.memory.parameters
         names = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
         spans = {True: parameters.spans(names), False: parameters.spans()}
-        self._states: dict[str, Rows] = {key: parameters.like() for key in self._used()}
+        self._states: dict[str, Rows] = {key: parameters.like() for key in entries}
         flat = parameters.flat
         wanted = flat if stack.batched else flat[0]
-        self._spare = torch.empty_like(wanted if self._works() else wanted[..., :0])
+        self._spare = torch.empty_like(wanted if works else wanted[..., :0])
         self._parts = {
-            kind: [self._parts_of(at, spans) for at in self._portions()]
+            kind: [self._parts_of(number, spans) for number in self._portions()]
             for kind, spans in spans.items()
         }
         self._steps = torch.zeros(
@@ -99,16 +98,7 @@ class StackOptimizer(ABC):
     def train(
         self, images: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
     ) -> tuple[Tensor, Tensor]:
-        """One training step: gradients, and a step along them.
-
-        Args:
-            images: As for `Stack.gradients`.
-            labels: Likewise.
-            reduction: Of the loss.
-
-        Returns:
-            Loss (N,) and number of right predictions (N,), before the step.
-        """
+        """One training step, as `Stack.gradients` and a step: loss (N,) and right predictions (N,) before it."""
         rates = self.rates if self.folded else None
         found = self.stack.gradients(
             images, labels, reduction=reduction, rates=rates, folded=self.folded
@@ -129,34 +119,30 @@ class StackOptimizer(ABC):
         self._adopt(resting)
         with torch.no_grad():
             rates: Sequence[float | Tensor] = self.rates
+            portions = self._parts[folded] if self._counts_agree() else self._tensors
+            kept: list[tuple[Tensor, Tensor]] = []
             if self.stack.batched:
-                flat = self._flat()
+                flat = self.stack.memory.parameters.flat
                 told = torch.tensor(rates, dtype=flat.dtype, device="cpu")
                 rates = [on_device(told, flat.device)[:, None]]
-            portions = self._parts[folded] if self._counts_agree() else self._tensors
-            batched = self.stack.batched
-            kept = self._rows(resting) if batched else []
-            stay = () if batched else resting
+                # All that a step of all networks writes of those that rest is written back after it.
+                flats = [flat, *(rows.flat for rows in self._states.values())]
+                rows = [each[network] for each in flats for network in resting]
+                kept, resting = [(row, row.clone()) for row in rows], ()
             self._move(
                 [
-                    (part, rate, number)
-                    for number, (parts, rate) in enumerate(zip(portions, rates, strict=True))
-                    if number not in stay
+                    (part, rate)
+                    for parts, rate in zip(portions, rates, strict=True)
                     for part in parts
+                    if part.portion not in resting
                 ]
             )
             for row, before in kept:
                 row.copy_(before)
 
-    def _rows(self, networks: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """All that a step of all networks writes of some of them, and copies of it."""
-        flats = [self._flat(), *(rows.flat for rows in self._states.values())]
-        rows = [flat[network] for flat in flats for network in networks]
-        return [(row, row.clone()) for row in rows]
-
     def _counts_agree(self) -> bool:
         """Whether all tensors of a network have made as many steps: one that was renewed as a whole counts anew."""
-        if self.counts and self._steps._version != self._counted:
+        if self._counts and self._steps._version != self._counted:
             # Somebody has written a count since this was asked last: one that renews, or a load.
             self._agree = all(len(set(one)) == 1 for one in self._steps.tolist())
             self._counted = self._steps._version
@@ -174,37 +160,28 @@ class StackOptimizer(ABC):
             [
                 replace(part, first=number)
                 for number, span in enumerate(spans)
-                for part in self._parts_of(at, span)
+                for part in self._parts_of(portion, span)
             ]
-            for at in self._portions()
+            for portion in self._portions()
         ]
 
-    def _portions(self) -> Sequence[int | slice]:
-        """What is moved at once: each network, or all."""
-        return [slice(None)] if self.stack.batched else range(len(self.stack))
+    def _portions(self) -> range:
+        """Numbers of what is moved at once: each network, or all."""
+        return range(1 if self.stack.batched else len(self.stack))
 
-    def _parts_of(self, at: int | slice, spans: Sequence[slice]) -> list[Part]:
+    def _parts_of(self, portion: int, spans: Sequence[slice]) -> list[Part]:
         memory = self.stack.memory
+        at = slice(None) if self.stack.batched else portion
         return [
             Part(
                 value=memory.parameters.flat[at, span],
                 grad=memory.gradients.flat[at, span],
                 states={key: rows.flat[at, span] for key, rows in self._states.items()},
                 spare=self._spare[..., span],
+                portion=portion,
             )
             for span in spans
         ]
-
-    def _flat(self) -> Tensor:
-        return self.stack.memory.parameters.flat
-
-    def _used(self) -> tuple[str, ...]:
-        """Which of `entries` these options need."""
-        return self.entries
-
-    def _works(self) -> bool:
-        """Whether these options need spare memory."""
-        return True
 
     @abstractmethod
     def _move(self, moves: Sequence[Move]) -> None:
@@ -219,7 +196,7 @@ class StackOptimizer(ABC):
             if self._seen[network] is not optimizer.state:
                 self._adopt_one(network, optimizer)
                 self._seen[network] = optimizer.state
-        if self.counts:
+        if self._counts:
             known = self._counted == self._steps._version
             self._steps += 1
             for network in resting:
@@ -238,7 +215,7 @@ class StackOptimizer(ABC):
                 # No state is state 0, as before a first step.
                 place.zero_() if known is None else place.copy_(known)
                 state[key] = place
-            if self.counts:
+            if self._counts:
                 count, known = self._steps[network, number], state.get("step")
                 count.zero_() if known is None else count.copy_(
                     torch.as_tensor(known, device="cpu")
@@ -246,10 +223,14 @@ class StackOptimizer(ABC):
                 state["step"] = count
 
 
-def rates_of(lr: float | Sequence[float], stack: Stack) -> tuple[float, ...]:
-    """A learning rate for each network: one for all of them, or as many as there are."""
-    if isinstance(lr, int | float):
-        return tuple(float(lr) for _ in stack.models)
-    if len(lr) != len(stack):
-        raise ConfigError(f"lr must be one number or {len(stack)}, got {len(lr)}")
-    return tuple(float(one) for one in lr)
+def fresh(
+    kind: Callable[..., Kind], stack: Stack, *, lr: float | Sequence[float], **options: Any
+) -> list[Kind]:
+    """A torch optimizer for each network; one learning rate for all of them, or as many as there are."""
+    rates = [lr] * len(stack) if isinstance(lr, int | float) else lr
+    if len(rates) != len(stack):
+        raise ConfigError(f"lr must be one number or {len(stack)}, got {len(rates)}")
+    return [
+        kind(model.parameters(), lr=float(rate), **options)
+        for model, rate in zip(stack.models, rates, strict=True)
+    ]

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow.engine.optimizers.base import Move, Part, StackOptimizer, rates_of
+from regrow.engine.optimizers.base import Move, StackOptimizer, fresh
 from regrow.engine.stack import Stack
 from regrow.errors import ConfigError
 
@@ -42,8 +42,6 @@ class SGD(StackOptimizer):
                 [-0.2500, -0.2500]])
     """
 
-    entries = ("momentum_buffer",)
-
     def __init__(
         self,
         stack: Stack,
@@ -58,41 +56,29 @@ class SGD(StackOptimizer):
         if folded and (momentum or weight_decay):
             raise ConfigError("folded layers need plain SGD: momentum 0 and weight_decay 0")
         self._momentum, self._decay, self._nesterov = momentum, weight_decay, nesterov
-        own = optimizers or [
-            torch.optim.SGD(
-                model.parameters(),
-                lr=rate,
-                momentum=momentum,
-                weight_decay=weight_decay,
-                nesterov=nesterov,
-            )
-            for model, rate in zip(stack.models, rates_of(lr, stack), strict=True)
-        ]
-        super().__init__(stack, own, folded=folded)
-
-    def _used(self) -> tuple[str, ...]:
-        return self.entries if self._momentum else ()
-
-    def _works(self) -> bool:
-        return bool(self._decay or self._nesterov)
+        options = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(
+            stack,
+            optimizers or fresh(torch.optim.SGD, stack, lr=lr, **options),
+            entries=("momentum_buffer",) if momentum else (),
+            works=bool(weight_decay or nesterov),
+            folded=folded,
+        )
 
     def _move(self, moves: Sequence[Move]) -> None:
-        for part, rate, _ in moves:
-            self._update(part, rate)
-
-    def _update(self, part: Part, rate: float | Tensor) -> None:
-        grad = part.grad
-        if self._decay:
-            grad = torch.add(grad, part.value, alpha=self._decay, out=part.spare)
-        if self._momentum:
-            speed = part.states["momentum_buffer"]
-            speed.mul_(self._momentum).add_(grad)
-            grad = (
-                torch.add(grad, speed, alpha=self._momentum, out=part.spare)
-                if self._nesterov
-                else speed
-            )
-        if isinstance(rate, Tensor):
-            part.value.addcmul_(grad, rate, value=-1.0)
-        else:
-            part.value.add_(grad, alpha=-rate)
+        for part, rate in moves:
+            grad = part.grad
+            if self._decay:
+                grad = torch.add(grad, part.value, alpha=self._decay, out=part.spare)
+            if self._momentum:
+                speed = part.states["momentum_buffer"]
+                speed.mul_(self._momentum).add_(grad)
+                grad = (
+                    torch.add(grad, speed, alpha=self._momentum, out=part.spare)
+                    if self._nesterov
+                    else speed
+                )
+            if isinstance(rate, Tensor):
+                part.value.addcmul_(grad, rate, value=-1.0)
+            else:
+                part.value.add_(grad, alpha=-rate)
