@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, Protocol, TypeAlias, final
+from typing import Final, Literal, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -17,18 +17,6 @@ LossName: TypeAlias = Literal["cross-entropy", "squared"]
 
 NO_PART: Final = -1e30
 """The score of an output that takes no part: below all others, and finite, while its exponential is 0."""
-
-
-class Loss(Protocol):
-    """A loss with its memory for one size of batch."""
-
-    def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
-        """Read what the networks give, fill the gradient; loss and right answers of each, (N,)."""
-        ...
-
-    def note(self, labels: Tensor, *, reduction: Reduction, answers: Answers) -> None:
-        """Fill the gradient, and let what the networks have answered be judged later."""
-        ...
 
 
 @final
@@ -160,7 +148,10 @@ class SquaredError:
         answers.count(losses, right, weight=self._samples if reduction == "mean" else 1)
 
 
-LOSSES: Final[Mapping[LossName, type[CrossEntropy] | type[SquaredError]]] = {
+Loss: TypeAlias = CrossEntropy | SquaredError
+"""A loss with its memory for one size of batch."""
+
+LOSSES: Final[Mapping[LossName, type[Loss]]] = {
     "cross-entropy": CrossEntropy,
     "squared": SquaredError,
 }

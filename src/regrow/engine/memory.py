@@ -56,10 +56,6 @@ class Rows:
         part = self.flat[:, start : start + math.prod(shape)]
         return part.unflatten(1, shape) if len(shape) else part.squeeze(1)
 
-    def of(self, network: int, name: str) -> Tensor:
-        """One tensor of one network, (*shape): a view."""
-        return self.all(name)[network]
-
     def spans(self, without: Sequence[str] = ()) -> tuple[slice, ...]:
         """The parts of a row of `flat` that hold the tensors, but for some of them; neighbours together."""
         ends = [*list(self._starts.values())[1:], self.flat.shape[1]]
@@ -101,36 +97,29 @@ class Memory:
         }
         # Those that are floating point, by name.
         self.buffers = Rows(real, networks=len(models), dtype=dtype, device=device)
-        self._grads: list[list[tuple[nn.Parameter, Tensor]]] = []
+        self._grads: list[list[tuple[str, nn.Parameter, Tensor]]] = []
         for network, model in enumerate(models):
             own = dict(model.named_parameters())
             for name, parameter in own.items():
                 # The parameter object stays: optimizers, recipes and saved wirings hold it, and would go on editing
                 # memory that nobody trains with if a new one took its place.
-                _move_(parameter, self.parameters.of(network, name))
+                _move_(parameter, self.parameters.all(name)[network])
             for name, buffer in model.named_buffers():
                 if name in real:
-                    _move_(buffer, self.buffers.of(network, name))
+                    _move_(buffer, self.buffers.all(name)[network])
             self._grads.append(
-                [(own[name], self.gradients.of(network, name)) for name in self.parameters.names]
+                [(name, own[name], self.gradients.all(name)[network]) for name in shapes]
             )
 
     def show_gradients(self, hidden: Collection[str] = ()) -> None:
         """Let each parameter's ``grad`` be its part of the gradients, also where somebody has taken it away.
 
-        Args:
-            hidden: Names of parameters whose gradients are not worked out; their ``grad`` is None.
+        Of parameters whose gradients are not worked out, the `hidden` ones, it is None.
         """
-        names = self.parameters.names
-        for pairs in self._grads:
-            if not hidden:
+        for known in self._grads:
+            for name, parameter, grad in known:
                 # `zero_grad()` sets gradients to None, and a user's own code may too: the views are put back at each
                 # pass.
-                for parameter, grad in pairs:
-                    if parameter.grad is not grad:
-                        parameter.grad = grad
-                continue
-            for name, (parameter, grad) in zip(names, pairs, strict=True):
                 wanted = None if name in hidden else grad
                 if parameter.grad is not wanted:
                     parameter.grad = wanted
@@ -139,8 +128,8 @@ class Memory:
         """The networks whose gradients somebody has taken away since the last pass: every one of them."""
         return tuple(
             network
-            for network, pairs in enumerate(self._grads)
-            if pairs[0][0].grad is None and all(parameter.grad is None for parameter, _ in pairs)
+            for network, known in enumerate(self._grads)
+            if known[0][1].grad is None and all(parameter.grad is None for _, parameter, _ in known)
         )
 
     def release(self) -> None:
@@ -164,11 +153,11 @@ def _move_(tensor: Tensor, place: Tensor) -> None:
 def _check_alike(models: Sequence[nn.Module], *, dtype: torch.dtype, device: torch.device) -> None:
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"the engine works in float32 or float64, got {dtype}")
-    wanted = _shapes(models[0])
+    wanted = {name: tensor.shape for name, tensor in _tensors(models[0])}
     for number, model in enumerate(models):
-        if _shapes(model) != wanted:
+        if {name: tensor.shape for name, tensor in _tensors(model)} != wanted:
             raise ShapeError(f"network {number} has other tensors than network 0 (Stack)")
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        for name, tensor in _tensors(model):
             kind = tensor.dtype if tensor.is_floating_point() else dtype
             if (kind, tensor.device) != (dtype, device):
                 raise ConfigError(
@@ -176,7 +165,5 @@ def _check_alike(models: Sequence[nn.Module], *, dtype: torch.dtype, device: tor
                 )
 
 
-def _shapes(model: nn.Module) -> dict[str, torch.Size]:
-    return {
-        name: tensor.shape for name, tensor in [*model.named_parameters(), *model.named_buffers()]
-    }
+def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]

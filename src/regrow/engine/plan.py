@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regrow.engine.answers import Answers
 from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
-from regrow.engine.loss import LOSSES, NO_PART, Loss, LossName, Reduction
-from regrow.engine.memory import Memory
-from regrow.engine.places import Places
+from regrow.engine.loss import LOSSES, NO_PART, Loss, LossName
 from regrow.engine.program import Program
 from regrow.errors import ShapeError
 
 
 class Plan:
-    """The layers of a stack for batches of one size.
-
-    Raises:
-        ShapeError: The images do not fit the first layer, or the last gives no logits.
-    """
+    """The layers of a stack for batches of one size."""
 
     def __init__(
         self,
         program: Program,  # what is computed
-        models: Sequence[nn.Module],  # the networks
-        memory: Memory,  # theirs
+        setting: Setting,  # where
         *,
-        places: Places,  # how activations lie
         shape: tuple[int, ...],  # of one image
         shared: bool,  # all networks see the same images
-        learns: bool,  # with a backward pass
-        loss: LossName = "cross-entropy",  # of what
+        loss: LossName,  # of what
     ) -> None:
         if len(shape) not in (1, 3):
             raise ShapeError(f"an image must have axes (C, H, W) or (F,), got {shape} (Stack)")
-        setting = Setting(places=places, memory=memory, models=models, learns=learns)
-        self._given = Images(places, shape, shared=shared)
+        self._given = Images(setting.places, shape, shared=shared)
         layers: list[Layer] = []
         last: Layer = self._given
         self._heard: dict[str, Layer] = {}
@@ -49,85 +38,42 @@ class Plan:
             layers.append(last)
         if last.out.ndim != 3:
             raise ShapeError("the last layer must give (B, K) logits: flatten the maps (Stack)")
-        self._layers, self._last = layers, last
-        self._backwards = layers[::-1]
+        self._layers, self._backwards, self._out = layers, layers[::-1], last.out
         grad = torch.empty_like(last.out) if last.grad is None else last.grad
-        self._loss: Loss = LOSSES[loss](last.out, grad)
+        self.loss: Loss = LOSSES[loss](last.out, grad)
         self._dense = {
             step.path: layer
             for step, layer in zip(program.steps, layers, strict=True)
             if isinstance(layer, Linear)
         }
 
-    def forward(self, images: Tensor) -> Tensor:
-        """From images, (N, B, *shape) or shared (B, *shape), to logits, (N, K, B): this plan's memory."""
-        self._given.take(images)
-        self._run()
-        return self._last.out
-
-    def heard(self, path: str, network: int) -> Tensor:
-        """What a layer was called with in the last pass, with the axes that torch's layer has.
-
-        Returns:
-            (B, C, H, W), or (B, F); this plan's memory, or a copy of it.
-        """
-        found = self._heard[path].out[network]
-        return found.t() if found.ndim == 2 else found.permute(0, 4, 1, 2, 3).flatten(0, 1)
-
-    def gradients(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        reduction: Reduction,
-        rates: tuple[float, ...] | Tensor | None,
-        folded: Collection[str],
-    ) -> tuple[Tensor, Tensor]:
-        """Both passes: loss and right answers of each network; dense layers in `folded` take their step at once."""
-        self.forward(images)
-        found = self._loss(labels, reduction=reduction)
-        for path, layer in self._dense.items():
-            layer.rates = rates if path in folded else None
-        self._backward()
-        return found
-
-    def learn(
-        self,
-        images: Tensor | None,
-        labels: Tensor,
-        *,
-        reduction: Reduction,
-        answers: Answers,
-        outputs: Tensor | None = None,
-    ) -> None:
-        """Both passes, and what was answered is kept.
-
-        Args:
-            images: As for `forward`; None: they lie in `columns` already.
-            outputs: How many of each network's outputs take part, the first, (N,); None: all.
-        """
-        if images is None:
-            self._run()
-        else:
-            self.forward(images)
-        if outputs is not None:
-            logits = self._last.out
-            places = torch.arange(logits.shape[1], device=logits.device)[:, None]
-            logits.masked_fill_(places >= outputs[:, None, None], NO_PART)
-        self._loss.note(labels, reduction=reduction, answers=answers)
-        for layer in self._dense.values():
-            layer.rates = None
-        self._backward()
-
     @property
     def columns(self) -> Tensor | None:
         """Where the images go, (N, pixels, B); None where they do not lie so."""
         return self._given.columns
 
-    def _run(self) -> None:
+    def forward(self, images: Tensor | None, *, outputs: Tensor | None = None) -> Tensor:
+        """From images, or what lies in `columns`, to logits, (N, K, B), this plan's memory; `outputs` as in `Stack`."""
+        if images is not None:
+            self._given.take(images)
         for layer in self._layers:
             layer.forward()
+        logits = self._out
+        if outputs is not None:
+            places = torch.arange(logits.shape[1], device=logits.device)[:, None]
+            logits.masked_fill_(places >= outputs[:, None, None], NO_PART)
+        return logits
 
-    def _backward(self) -> None:
+    def backward(
+        self, *, rates: tuple[float, ...] | Tensor | None = None, folded: Collection[str] = ()
+    ) -> None:
+        """From the gradient that the loss has left to those of the parameters; `folded` layers take their step."""
+        for path, layer in self._dense.items():
+            layer.rates = rates if path in folded else None
         for layer in self._backwards:
             layer.backward()
+
+    def heard(self, path: str, network: int) -> Tensor:
+        """What a layer was called with in the last pass, with the axes that torch's layer has."""
+        found = self._heard[path].out[network]
+        return found.t() if found.ndim == 2 else found.permute(0, 4, 1, 2, 3).flatten(0, 1)

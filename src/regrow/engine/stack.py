@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.engine.answers import Answers
+from regrow.engine.layers import Setting
 from regrow.engine.loss import LossName, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places, on_device
@@ -48,6 +49,7 @@ class Stack:
         program: What they compute.
         models: The networks.
         memory: Their parameters, gradients and buffers.
+        batched: Whether one call does all networks.
 
     Examples:
         >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(3)]
@@ -78,18 +80,14 @@ class Stack:
                 )
         self.memory = Memory(self.models)
         flat = self.memory.parameters.flat
-        self._batched = flat.device.type != "cpu" if batched is None else batched
+        self._kind = (flat.dtype, flat.device)
+        self.batched = flat.device.type != "cpu" if batched is None else batched
         self._loss: LossName = loss
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._last: Plan | None = None
 
     def __len__(self) -> int:
         return len(self.models)
-
-    @property
-    def batched(self) -> bool:
-        """Whether one call does all networks."""
-        return self._batched
 
     def gradients(
         self,
@@ -124,7 +122,7 @@ class Stack:
         with torch.no_grad():
             # The plan of one size of batch has memory of that size: the last, smaller batch of an epoch has one of its
             # own.
-            plan = self._last = self._plan(images, learns=True)
+            plan = self._last = self._of(images, learns=True)
             told = self._rates(rates, folded) if folded else None
             hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}
             samples = images.shape[-4 if images.ndim > 3 else -2]
@@ -133,7 +131,10 @@ class Stack:
                     f"labels must be ({len(self)}, {samples}) or ({samples},), got {tuple(labels.shape)} (Stack)"
                 )
             self.memory.show_gradients(hidden)
-            return plan.gradients(images, labels, reduction=reduction, rates=told, folded=folded)
+            plan.forward(images)
+            found = plan.loss(labels, reduction=reduction)
+            plan.backward(rates=told, folded=folded)
+            return found
 
     def columns(self, samples: int, shape: tuple[int, ...]) -> Tensor | None:
         """Where `learn` reads a batch of each network's own: whoever has the images turned already lays them there.
@@ -145,7 +146,7 @@ class Stack:
         Returns:
             Memory of all networks, (N, pixels, B); None where batches of that size do not lie so.
         """
-        return None if self._batched else self._own(samples, shape).columns
+        return None if self.batched else self._own(samples, shape).columns
 
     def learn(
         self,
@@ -169,21 +170,13 @@ class Stack:
                 loss and answer, and get no gradient. None: all.
         """
         with torch.no_grad():
-            laid = images is None
-            plan = self._own(labels.shape[-1], shape) if laid else self._plan(images, learns=True)
+            samples = labels.shape[-1]
+            plan = self._own(samples, shape) if images is None else self._of(images, learns=True)
             self._last = plan
             self.memory.show_gradients()
-            plan.learn(images, labels, reduction=reduction, answers=answers, outputs=outputs)
-
-    def _own(self, samples: int, shape: tuple[int, ...]) -> Plan:
-        """The plan for batches of each network's own."""
-        key = (len(self), samples, shape)
-        plan = self._plans.get(key)
-        if plan is None:
-            flat = self.memory.parameters.flat
-            example = flat.new_empty(()).expand(len(self), samples, *shape)
-            plan = self._plans[key] = self._plan(example, learns=True)
-        return plan
+            plan.forward(images, outputs=outputs)
+            plan.loss.note(labels, reduction=reduction, answers=answers)
+            plan.backward()
 
     def heard(self, path: str, network: int) -> Tensor:
         """What a layer was called with in the last call of `gradients` or `learn`.
@@ -216,7 +209,7 @@ class Stack:
             Networks in training move their norms' running statistics, as plain modules do: call ``eval()`` on them.
         """
         with torch.no_grad():
-            return self._plan(images, learns=False).forward(images).mT.clone()
+            return self._of(images, learns=False).forward(images).mT.clone()
 
     def release(self) -> None:
         """Give the networks memory of their own again, with the numbers as they are; the stack cannot be used after."""
@@ -224,43 +217,45 @@ class Stack:
         self._plans.clear()
         self._last = None
 
-    def _plan(self, images: Tensor, *, learns: bool) -> Plan:
-        key = (images.shape, images.dtype, images.device, learns)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self._new_plan(images, learns=learns)
-        return plan
+    def _own(self, samples: int, shape: tuple[int, ...]) -> Plan:
+        """The plan for batches of each network's own."""
+        return self._plan((len(self), samples, *shape), *self._kind, learns=True)
 
-    def _new_plan(self, images: Tensor, *, learns: bool) -> Plan:
-        flat = self.memory.parameters.flat
-        if (images.dtype, images.device) != (flat.dtype, flat.device):
+    def _of(self, images: Tensor, *, learns: bool) -> Plan:
+        return self._plan(images.shape, images.dtype, images.device, learns=learns)
+
+    def _plan(
+        self, images: tuple[int, ...], dtype: torch.dtype, device: torch.device, *, learns: bool
+    ) -> Plan:
+        """The plan for images of a shape."""
+        key = (images, dtype, device, learns)
+        plan = self._plans.get(key)
+        if plan is not None:
+            return plan
+        if (dtype, device) != self._kind:
+            wanted, there = self._kind
             raise ConfigError(
-                f"images must be {flat.dtype} on {flat.device}, got {images.dtype} on {images.device} (Stack)"
+                f"images must be {wanted} on {there}, got {dtype} on {device} (Stack)"
             )
-        shared = images.ndim in (2, 4)
-        if images.ndim not in (2, 3, 4, 5) or (not shared and len(images) != len(self)):
+        shared = len(images) in (2, 4)
+        if len(images) not in (2, 3, 4, 5) or (not shared and images[0] != len(self)):
             raise ShapeError(
-                f"images must be ({len(self)}, B, ...) or (B, ...), got {tuple(images.shape)} (Stack)"
+                f"images must be ({len(self)}, B, ...) or (B, ...), got {tuple(images)} (Stack)"
             )
-        samples, *shape = images.shape if shared else images.shape[1:]
+        samples, *shape = images if shared else images[1:]
         places = Places(
             networks=len(self),
             samples=samples,
-            tile=samples_of_tile(self.program, tuple(shape), dtype=flat.dtype),
-            batched=self._batched,
-            device=flat.device,
-            dtype=flat.dtype,
+            tile=samples_of_tile(self.program, tuple(shape), dtype=dtype),
+            batched=self.batched,
+            device=device,
+            dtype=dtype,
         )
-        return Plan(
-            self.program,
-            self.models,
-            self.memory,
-            places=places,
-            shape=tuple(shape),
-            shared=shared,
-            learns=learns,
-            loss=self._loss,
+        setting = Setting(places=places, memory=self.memory, models=self.models, learns=learns)
+        plan = self._plans[key] = Plan(
+            self.program, setting, shape=tuple(shape), shared=shared, loss=self._loss
         )
+        return plan
 
     def _rates(
         self, rates: Sequence[float] | None, folded: Collection[str]
@@ -270,9 +265,7 @@ class Stack:
             raise ConfigError(f"only dense layers can be folded, '{unknown[0]}' is none (Stack)")
         if rates is None or len(rates) != len(self):
             raise ConfigError(f"folded layers need {len(self)} learning rates, got {rates} (Stack)")
-        if not self._batched:
+        if not self.batched:
             return tuple(rates)
-        flat = self.memory.parameters.flat
-        return on_device(torch.tensor(rates, dtype=flat.dtype, device="cpu"), flat.device)[
-            :, None, None
-        ]
+        dtype, device = self._kind
+        return on_device(torch.tensor(rates, dtype=dtype, device="cpu"), device)[:, None, None]

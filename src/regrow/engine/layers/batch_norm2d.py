@@ -75,9 +75,8 @@ class BatchNorm2d(Layer):
                 save_invstd=saved[1],
             )
             if batch and mean is not None and var is not None:
-                bring = self._average if self._averages else self._write
-                bring("running_mean", at, mean)
-                bring("running_var", at, var)
+                self._bring("running_mean", at, mean)
+                self._bring("running_var", at, var)
             self._saved.append((*saved, batch))
 
     def backward(self) -> None:
@@ -119,24 +118,22 @@ class BatchNorm2d(Layer):
             return self._step.momentum
         return 1.0 if self._averages else 1.0 / float(counts[0])
 
-    def _average(self, name: str, at: At, newest: Tensor) -> None:
-        """Move the mean over all batches of each network by the newest: on the device, without waiting for it."""
-        place = self._setting.value(self._step.path, name)[at]
-        counts = [each.num_batches_tracked for each in self._modules]
-        share = torch.stack([each for each in counts if each is not None]).to(place.dtype)
-        place.lerp_(newest.view(place.shape), share.reciprocal_()[:, None].expand(place.shape))
-
     def _rows(self, maps: Tensor, at: At) -> Tensor:
         """(T, C, P) of a network, (1, N * C, P) of all; views."""
         part = maps[at]
         return part.flatten(0, 2)[None].flatten(2) if part.ndim == 6 else part.flatten(2)
 
     def _values(self, name: str, at: At) -> Tensor | None:
-        """A view of one network's, or a copy of all (`_write` brings statistics back); None where there are none."""
+        """A view of one network's, or a copy of all (`_bring` brings statistics back); None where there are none."""
         there = self._step.tracks if name.startswith("running") else self._step.affine
         return self._setting.value(self._step.path, name)[at].flatten() if there else None
 
-    def _write(self, name: str, at: At, value: Tensor) -> None:
+    def _bring(self, name: str, at: At, newest: Tensor) -> None:
+        """Put statistics in their place; of a mean over all batches, move each network's by its newest."""
         place = self._setting.value(self._step.path, name)[at]
-        if place.data_ptr() != value.data_ptr():
-            place.copy_(value.view(place.shape))
+        if self._averages:  # on the device, without waiting for it
+            counts = [each.num_batches_tracked for each in self._modules]
+            share = torch.stack([each for each in counts if each is not None]).to(place.dtype)
+            place.lerp_(newest.view(place.shape), share.reciprocal_()[:, None].expand(place.shape))
+        elif place.data_ptr() != newest.data_ptr():
+            place.copy_(newest.view(place.shape))

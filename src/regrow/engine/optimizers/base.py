@@ -211,7 +211,7 @@ class StackOptimizer(ABC):
         for number, name in enumerate(self.stack.memory.parameters.names):
             state: dict[str, Any] = optimizer.state[parameters[name]]
             for key, rows in self._states.items():
-                place, known = rows.of(network, name), state.get(key)
+                place, known = rows.all(name)[network], state.get(key)
                 # No state is state 0, as before a first step.
                 place.zero_() if known is None else place.copy_(known)
                 state[key] = place
