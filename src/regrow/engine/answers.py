@@ -41,10 +41,6 @@ class Answers:
 
     To judge the answers of a small network takes as many calls as a layer, and nobody asks before the end of an epoch.
     So they are kept, and those of several steps are judged at once.
-
-    Args:
-        networks: N.
-        device: Where they are.
     """
 
     def __init__(self, networks: int, *, device: torch.device) -> None:

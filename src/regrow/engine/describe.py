@@ -45,12 +45,7 @@ def is_known(module: nn.Module) -> bool:
 
 
 class UnsupportedError(ConfigError):
-    """The engine has no arithmetic for a network, which is trained as a plain module instead.
-
-    Args:
-        path: The module.
-        reason: Why not.
-    """
+    """The engine has no arithmetic for the module at a path, for a reason; its network is trained as plain modules."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"the engine cannot run '{path}': {reason}")

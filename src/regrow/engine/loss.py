@@ -21,23 +21,12 @@ NO_PART: Final = -1e30
 
 @final
 class CrossEntropy:
-    """Loss and right answers of each network; the gradient on the way.
+    """Loss and right answers of each network, from logits (N, K, B); the gradient on the way.
 
         loss = -sum or mean over b of log p[label_b],   dloss/dlogits = p - (1 at the label), divided by B for the mean
 
     For a small network these few numbers cost as much as a layer, all of it calls: there are as few as possible, and
     the constants are made once.
-
-    Args:
-        logits: (N, K, B), read at each call.
-        grad: Where the gradient goes, (N, K, B).
-
-    Examples:
-        >>> logits, grad = torch.zeros(1, 2, 1), torch.empty(1, 2, 1)
-        >>> CrossEntropy(logits, grad)(torch.tensor([[1]]), reduction="mean")
-        (tensor([0.6931]), tensor([0]))
-        >>> grad.flatten()
-        tensor([ 0.5000, -0.5000])
     """
 
     def __init__(self, logits: Tensor, grad: Tensor) -> None:
@@ -53,16 +42,7 @@ class CrossEntropy:
         }
 
     def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
-        """Read the logits, fill the gradient.
-
-        Args:
-            labels: Classes, (N, B), or (B,) of all.
-            reduction: Of the loss.
-
-        Returns:
-            Loss (N,), and how many predictions are right, (N,) int64. A prediction from logits that are not all finite
-            is wrong.
-        """
+        """Loss (N,) and right answers (N,) by labels (N, B) or (B,); where logits are not all finite, none is right."""
         labels = labels.expand(self._shape)
         return judged(
             self._logits,
@@ -73,7 +53,7 @@ class CrossEntropy:
         )
 
     def slope(self, labels: Tensor, *, reduction: Reduction) -> Tensor:
-        """Fill the gradient: the logarithms of the classes' shares, (N, K, B), a new tensor."""
+        """Fill the gradient; the logarithms of the classes' shares, (N, K, B), a new tensor."""
         grad = self._grad
         log_shares = torch.log_softmax(self._logits, 1)
         torch.exp(log_shares, out=grad)
@@ -100,23 +80,9 @@ class CrossEntropy:
 
 @final
 class SquaredError:
-    """Squared error of each network's number; the gradient on the way.
+    """Squared error of each network's number, (N, 1, B); the gradient on the way.
 
-        loss = sum or mean over b of (y_b - t_b)^2,   dloss/dy = 2 (y - t), divided by B for the mean
-
-    Args:
-        outputs: (N, 1, B), read at each call.
-        grad: Where the gradient goes, (N, 1, B).
-
-    Raises:
-        ShapeError: A network gives more than one number.
-
-    Examples:
-        >>> outputs, grad = torch.full((1, 1, 2), 3.0), torch.empty(1, 1, 2)
-        >>> SquaredError(outputs, grad)(torch.tensor([[1.0, 3.0]]), reduction="mean")
-        (tensor([2.]), tensor([0]))
-        >>> grad.flatten()
-        tensor([2., 0.])
+    loss = sum or mean over b of (y_b - t_b)^2,   dloss/dy = 2 (y - t), divided by B for the mean
     """
 
     def __init__(self, outputs: Tensor, grad: Tensor) -> None:
@@ -131,11 +97,7 @@ class SquaredError:
         self._right = torch.zeros(networks, dtype=torch.int64, device=outputs.device)
 
     def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
-        """Read the numbers, fill the gradient.
-
-        Returns:
-            Loss (N,), and zeros (N,) int64: nothing is counted as right.
-        """
+        """Loss (N,), and zeros (N,) int64: nothing is counted as right."""
         grad, scale = self._grad, self._scales[reduction]
         torch.sub(self._outputs, labels.unsqueeze(-2), out=grad)
         losses = grad.square().sum((1, 2)).mul_(scale)

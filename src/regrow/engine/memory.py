@@ -75,10 +75,6 @@ class Memory:
 
     The networks' own parameters and buffers become views of it and keep their identity: what edits a network edits the
     memory, and the other way round.
-
-    Edge cases:
-        Tensors that differ in dtype or device, or are not float32 or float64: a ConfigError; that differ in name or
-        shape: a ShapeError.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:

@@ -72,16 +72,7 @@ class Places:
 def multiply_(
     out: Tensor, left: Tensor, right: Tensor, *, beta: float = 0.0, alpha: float = 1.0
 ) -> None:
-    """Add a matrix product to a matrix, or to each of several.
-
-        out = beta * out + alpha * left @ right,    (O, P) or (N, O, P); with beta 0 what was in `out` is not read
-
-    Examples:
-        >>> out = torch.ones(1, 1)
-        >>> multiply_(out, torch.tensor([[2.0]]), torch.tensor([[3.0]]), beta=1.0)
-        >>> out
-        tensor([[7.]])
-    """
+    """To `out` goes beta * out + alpha * left @ right, (O, P) or (N, O, P); with beta 0 `out` is not read."""
     if out.dim() == 2:
         out.addmm_(left, right, beta=beta, alpha=alpha)
     else:
@@ -89,11 +80,7 @@ def multiply_(
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """Numbers from the host's memory on another device, without waiting for it.
-
-    Returns:
-        The same tensor for the CPU, else a copy that will be there when the device comes to use it.
-    """
+    """Numbers from the host's memory where a device will find them, without waiting for it; the same for the CPU."""
     if device.type == "cpu":
         return values
     return values.pin_memory().to(device, non_blocking=True)

@@ -26,12 +26,9 @@ from regrow.nn.neighbours import has_hooks
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a network computes, without its weights.
+    """What a network computes, without its weights: steps in their order; modules that change nothing are left out.
 
     Two networks with equal programs can be trained side by side in one `Stack`.
-
-    Attributes:
-        steps: In the order of the forward pass; modules that change nothing are left out.
 
     Examples:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
@@ -47,13 +44,9 @@ class Program:
         return tuple(step.path for step in self.steps if isinstance(step, LinearStep))
 
     def reader(self, path: str) -> str | None:
-        """Who takes a layer's units together: what it is called with is what each of them gives.
+        """Who takes a convolution's or dense layer's units together: it is called with what each of them gives.
 
-        Args:
-            path: Of a convolution or dense layer.
-
-        Returns:
-            The path of the next of them, or of a layer norm in front of that; None for the last.
+        The path of the next of them, or of a layer norm in front of that; None for the last.
         """
         kinds = (Conv2dStep, LinearStep, LayerNormStep)
         mixing = [each.path for each in self.steps if isinstance(each, kinds)]
@@ -77,11 +70,6 @@ def program_of(model: nn.Module) -> Program:
         UnsupportedError: The network cannot be traced, is no chain, holds a layer that the engine has no arithmetic
             for, or has parameters that are frozen, shared, or not part of the chain. The message names the module and
             why; such a network is trained as a plain module.
-
-    Examples:
-        >>> program_of(nn.Sequential(nn.Conv2d(1, 4, 3, dilation=2)))
-        Traceback (most recent call last):
-        regrow.engine.describe.UnsupportedError: the engine cannot run '0': dilation must be (1, 1), got (2, 2)
     """
     for path, module in model.named_modules():
         # Containers are not called by the engine: a hook on one would be passed over without a word.
@@ -89,7 +77,7 @@ def program_of(model: nn.Module) -> Program:
             raise UnsupportedError(
                 path or type(model).__name__, "it has hooks, which the engine would not call"
             )
-    steps = [step for step in map(_step, *_chain(model)) if step is not None]
+    steps = [step for call in _chain(model) if (step := _step(*call)) is not None]
     _check_parameters(model, steps)
     return Program(steps=tuple(steps))
 
@@ -101,7 +89,7 @@ class _Tracer(fx.Tracer):
         return not any(m.children()) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _chain(model: nn.Module) -> tuple[list[fx.Node], list[nn.Module | None]]:
+def _chain(model: nn.Module) -> list[tuple[fx.Node, nn.Module | None]]:
     """The calls in their order, and the module of each."""
     name = type(model).__name__
     if is_known(model):
@@ -114,8 +102,7 @@ def _chain(model: nn.Module) -> tuple[list[fx.Node], list[nn.Module | None]]:
     inputs = [node for node in nodes if node.op == "placeholder"]
     if len(inputs) != 1:
         raise UnsupportedError(name, f"it must have one input, it has {len(inputs)}")
-    calls: list[fx.Node] = []
-    modules: list[nn.Module | None] = []
+    calls: list[tuple[fx.Node, nn.Module | None]] = []
     last, seen = inputs[0], set[str]()
     for node in nodes[1:]:
         place = str(node.target) if node.op == "call_module" else node.name
@@ -132,10 +119,9 @@ def _chain(model: nn.Module) -> tuple[list[fx.Node], list[nn.Module | None]]:
         if place in seen:
             raise UnsupportedError(place, "it is called twice")
         seen.add(place)
-        calls.append(node)
-        modules.append(model.get_submodule(place) if node.op == "call_module" else None)
+        calls.append((node, model.get_submodule(place) if node.op == "call_module" else None))
         last = node
-    return calls, modules
+    return calls
 
 
 def _step(node: fx.Node, module: nn.Module | None) -> Step | None:

@@ -101,8 +101,7 @@ class Stack:
         """The loss of each network, and its gradients in place of those that were there.
 
         Args:
-            images: (N, B, C, H, W), or (B, C, H, W) for all networks; (F,) instead of (C, H, W) for a first dense
-                layer.
+            images: (N, B, C, H, W), or (B, C, H, W) for all networks; with (F,) at the end for a first dense layer.
             labels: Classes, or numbers for a squared loss, (N, B) or (B,).
             reduction: ``mean`` or ``sum`` over the samples.
             rates: A learning rate for each network; needed with `folded`.
@@ -110,14 +109,10 @@ class Stack:
                 They have no gradient then: their ``grad`` is None.
 
         Returns:
-            Loss (N,), and how many predictions are right, (N,) int64, of numbers none. New tensors, on the networks'
-            device.
+            Loss (N,), and how many predictions are right, (N,) int64, of numbers none. New tensors, on their device.
 
         Raises:
             ShapeError: Images or labels do not fit.
-
-        Edge cases:
-            `folded` without a rate for each network, or with something that is no dense layer: a ConfigError.
         """
         with torch.no_grad():
             # The plan of one size of batch has memory of that size: the last, smaller batch of an epoch has one of its
@@ -137,14 +132,9 @@ class Stack:
             return found
 
     def columns(self, samples: int, shape: tuple[int, ...]) -> Tensor | None:
-        """Where `learn` reads a batch of each network's own: whoever has the images turned already lays them there.
+        """Where `learn` reads a batch of each network's own, (N, pixels, B): who has the images turned lays them there.
 
-        Args:
-            samples: B.
-            shape: Of an image.
-
-        Returns:
-            Memory of all networks, (N, pixels, B); None where batches of that size do not lie so.
+        None where batches of that size do not lie so.
         """
         return None if self.batched else self._own(samples, shape).columns
 
@@ -161,7 +151,7 @@ class Stack:
         """As `gradients`, and what the networks have answered is judged later.
 
         Args:
-            images: As for `gradients`; None: they lie in `columns`.
+            images: As there; None: they lie in `columns`.
             labels: Classes, (N, B). Not copied: they must stay as they are until the answers are judged.
             answers: Where they are kept.
             reduction: Of the loss.
@@ -179,34 +169,18 @@ class Stack:
             plan.backward()
 
     def heard(self, path: str, network: int) -> Tensor:
-        """What a layer was called with in the last call of `gradients` or `learn`.
+        """What a layer with weights was called with in the last call of `gradients` or `learn`.
 
-        Args:
-            path: Of a layer with weights.
-            network: Which network's.
-
-        Returns:
-            (B, C, H, W), or (B, F), as torch's layer would have been called. The stack's own memory, which the next
-            call overwrites.
-
-        Raises:
-            ConfigError: `gradients` was not called yet.
+        (B, C, H, W), or (B, F), as torch's layer would have been called; the next call overwrites it.
         """
         if self._last is None:
             raise ConfigError("heard needs a pass before it: call gradients (Stack)")
         return self._last.heard(path, network)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Scores of the classes, with each network in the mode that it is in.
+        """Scores of the classes, (N, B, K), a new tensor, with each network in the mode that it is in.
 
-        Args:
-            images: As for `gradients`.
-
-        Returns:
-            (N, B, K), a new tensor.
-
-        Edge cases:
-            Networks in training move their norms' running statistics, as plain modules do: call ``eval()`` on them.
+        Networks in training move their norms' running statistics, as plain modules do: call ``eval()`` on them.
         """
         with torch.no_grad():
             return self._of(images, learns=False).forward(images).mT.clone()

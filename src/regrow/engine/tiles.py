@@ -20,13 +20,7 @@ calls, which is most of the time of small networks."""
 def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dtype) -> int:
     """As many samples as have room. By the network alone: how many others are in the stack must change nothing.
 
-    Edge cases:
-        Shapes that do not fit the layers: any number; the layers refuse them.
-
-    Examples:
-        >>> conv = Conv2dStep(path="a", channels=2, filters=2, kernel=(4, 4), padding=(0, 0), bias=True)
-        >>> samples_of_tile(Program(steps=(conv,)), (2, 12, 12), dtype=torch.float32)  # 9 * 12 * 9 numbers a sample
-        337
+    Shapes that do not fit the layers give any number; the layers refuse them.
     """
     if len(shape) != 3:
         return LEAST

@@ -9,13 +9,7 @@ from regrow.engine.steps import AveragePoolStep
 
 
 class AveragePool(Layer):
-    """(N, T, C, H, W, b) to (N, T, C, 1, 1, b).
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-    """
+    """(N, T, C, H, W, b) to (N, T, C, 1, 1, b)."""
 
     def __init__(self, step: AveragePoolStep, source: Layer, setting: Setting) -> None:
         channels = source.out.shape[2]
@@ -32,5 +26,4 @@ class AveragePool(Layer):
     def backward(self) -> None:
         """Every pixel has the same share."""
         if self.grad is not None and self._source.grad is not None:
-            share = self.grad / self._pixels
-            self._source.grad.copy_(share.expand(self._source.grad.shape))
+            self._source.grad.copy_(self.grad / self._pixels)

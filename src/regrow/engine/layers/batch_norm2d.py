@@ -20,14 +20,6 @@ class BatchNorm2d(Layer):
     In batch-last memory a channel's numbers lie in one row a tile: for the kernel, the tiles are the samples, and all
     positions of all samples of a tile are positions. The kernel sees the channels of one network only, on the CPU;
     elsewhere the N * C channels of all, and all must be in the same mode then.
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-
-    Edge cases:
-        Other channels, or one number a channel in a network that is in training: a ShapeError.
     """
 
     def __init__(self, step: BatchNorm2dStep, source: Layer, setting: Setting) -> None:

@@ -9,12 +9,7 @@ from regrow.engine.steps import FlattenStep
 
 
 class Flatten(Layer):
-    """(N, T, C, H, W, b) to (N, C * H * W, T * b): another view, or a copy where there are several tiles.
-
-    Args:
-        step: What it computes.
-        setting: Where it is at work.
-    """
+    """(N, T, C, H, W, b) to (N, C * H * W, T * b): another view, or a copy where there are several tiles."""
 
     def __init__(self, step: FlattenStep, source: Layer, setting: Setting) -> None:
         self._source = source  # the layer before

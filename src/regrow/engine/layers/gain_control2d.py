@@ -19,14 +19,6 @@ class GainControl2d(Layer):
     With d the gradient of y, where the ReLU let it through, and s its sum over the positions:
 
         dL/dx = g (d - k / P s)     dL/dg = sum of d x - k sum of m s     dL/dk = -g sum of m s     dL/db = sum of s
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-
-    Raises:
-        ShapeError: The input has other channels, or one position that the module refuses.
     """
 
     def __init__(self, step: GainControl2dStep, source: Layer, setting: Setting) -> None:
@@ -36,6 +28,7 @@ class GainControl2d(Layer):
             raise ShapeError(f"'{step.path}' must read maps of more than one position")
         self._passes = self._positions == 1 and step.single_position == "pass_through"
         self._step, self._source, self._setting = step, source, setting
+        self._gain = "log_gain" if step.positive_gain else "gain"
         self.out = setting.places.maps(step.channels, height, width)
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
         self._means: list[Tensor] = []
@@ -69,18 +62,14 @@ class GainControl2d(Layer):
             self._write("bias", at, _sums(total))
             self._write("mean_scale", at, 0 * meant if self._passes else -flat_g * meant)
             gain = product - flat_k * meant
-            if self._step.positive_gain:
-                self._write("log_gain", at, gain * flat_g)
-            else:
-                self._write("gain", at, gain)
+            self._write(self._gain, at, gain * flat_g if self._step.positive_gain else gain)
             if to is not None:
                 torch.mul(torch.addcmul(come, k, total, value=-1 / self._positions), g, out=to[at])
 
     def _numbers(self, at: At) -> tuple[Tensor, Tensor, Tensor]:
         """k, g and b, (..., 1, C, 1, 1, 1)."""
-        step = self._step
-        gain = self._value("log_gain", at).exp() if step.positive_gain else self._value("gain", at)
-        k = self._value("mean_scale", at)
+        k, gain = self._value("mean_scale", at), self._value(self._gain, at)
+        gain = gain.exp() if self._step.positive_gain else gain
         return k * 0 if self._passes else k, gain, self._value("bias", at)
 
     def _value(self, name: str, at: At) -> Tensor:

@@ -16,14 +16,6 @@ class Linear(Layer):
     With `rates` set, the step of plain SGD is the product's own accumulation, and no gradient is ever written:
 
         W <- W - rate * (dL/dy) x^T
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-
-    Raises:
-        ShapeError: The input has another number of features, or has not been flattened.
     """
 
     def __init__(self, step: LinearStep, source: Layer, setting: Setting) -> None:

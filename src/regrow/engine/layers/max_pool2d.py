@@ -11,15 +11,7 @@ from regrow.errors import ShapeError
 
 
 class MaxPool2d(Layer):
-    """The largest of each window; of equal ones the first, in torch's order, has the gradient.
-
-    Args:
-        step: What it computes.
-        setting: Where it is at work.
-
-    Raises:
-        ShapeError: The input is smaller than a window.
-    """
+    """The largest of each window; of equal ones the first, in torch's order, has the gradient."""
 
     def __init__(self, step: MaxPool2dStep, source: Layer, setting: Setting) -> None:
         channels = source.out.shape[2]

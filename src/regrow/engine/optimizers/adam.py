@@ -116,17 +116,9 @@ class Adam(StackOptimizer):
 
 @final
 class AdamW(Adam):
-    """`torch.optim.AdamW` for each network of a stack: Adam, with the weights themselves pulled to 0.
+    """`torch.optim.AdamW` for each network of a stack: `Adam`, with the weights themselves pulled to 0.
 
-        w <- w (1 - lr * decay),   then as `Adam` without decay
-
-    Args:
-        stack: The networks.
-        lr: Learning rate, of all or of each.
-        betas: beta1 and beta2.
-        eps: Added to the root.
-        weight_decay: Strength of the pull. None: torch's own default, 0.01.
-        optimizers: Of each network, made with these options; None: fresh ones.
+    w <- w (1 - lr * decay), then as `Adam` without decay; torch's own default is 0.01.
     """
 
     _kind = torch.optim.AdamW

@@ -109,9 +109,8 @@ class StackOptimizer(ABC):
     def step(self) -> None:
         """One step along the gradients that are there, for all parameters.
 
-        Edge cases:
-            A network whose gradients somebody has taken away makes none, as torch's optimizers have it: its weights,
-            its optimizer state and its count of steps keep their bits.
+        A network whose gradients somebody has taken away makes none, as torch's optimizers have it: its weights, its
+        optimizer state and its count of steps keep their bits.
         """
         self._step(folded=False, resting=self.stack.memory.without_gradients())
 

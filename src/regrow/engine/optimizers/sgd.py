@@ -31,15 +31,6 @@ class SGD(StackOptimizer):
 
     Raises:
         ConfigError: `folded` with momentum or weight decay, or a wrong number of learning rates.
-
-    Examples:
-        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
-        >>> _ = torch.nn.init.zeros_(net[1].weight)
-        >>> optimizer = SGD(Stack([net]), lr=0.5)
-        >>> _ = optimizer.train(torch.ones(1, 1, 1, 2), torch.tensor([0]))
-        >>> net[1].weight.detach()
-        tensor([[ 0.2500,  0.2500],
-                [-0.2500, -0.2500]])
     """
 
     def __init__(
