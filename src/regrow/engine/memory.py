@@ -56,12 +56,12 @@ class Rows:
         part = self.flat[:, start : start + math.prod(shape)]
         return part.unflatten(1, shape) if len(shape) else part.squeeze(1)
 
-    def spans(self, without: Sequence[str] = ()) -> tuple[slice, ...]:
-        """The parts of a row of `flat` that hold the tensors, but for some of them; neighbours together."""
+    def spans(self, of: Collection[str]) -> tuple[slice, ...]:
+        """The parts of a row of `flat` that hold these tensors; neighbours together."""
         ends = [*list(self._starts.values())[1:], self.flat.shape[1]]
         found: list[slice] = []
         for (name, start), end in zip(self._starts.items(), ends, strict=True):
-            if name in without:
+            if name not in of:
                 continue
             # Neighbours in one slice: a step is then few calls on long memory, whatever number of tensors there are.
             if found and found[-1].stop == start:

@@ -30,6 +30,7 @@ class SteppedTensor:
     state: Mapping[str, Any]  # the optimizer's state of the tensor
     now: Count  # its count of updates, this step included
     moved: bool | Tensor  # whether this step was made
+    index: int  # its number in the table of the step
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -75,7 +76,7 @@ class AgeTables:
         births, now = [member.entry.births for member in members], [each.now for each in members]
         options = None if any(isinstance(one, Tensor) for one in now) else _fixed(group)
         many, ahead = 1, _AT_FIRST
-        if len(births) != len(self._births) or not all(map(is_, births, self._births)):
+        if not same(births, self._births):
             self._births = births
             self._arrange([each.counts for each in births])
         elif options is not None and options == self._options and self._counts.is_cpu:
@@ -156,62 +157,42 @@ class BirthsOfEntries:
     """Which births the entries of a bundle are of: the same in each step until somebody is born."""
 
     def __init__(self) -> None:
-        self._of: list[tuple[int, Tensor]] = []
-        self._found: tuple[Tensor, Tensor] | None = None
+        self._known: tuple[list[int], list[Tensor]] = [], []
 
     def of(
-        self, members: Sequence[tuple[int, Tensor]], parts: Sequence[Tensor], starts: Sequence[int]
+        self, members: Sequence[SteppedTensor], parts: Sequence[Tensor], starts: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Each entry's own number in the table, and that of its tensor.
-
-        Args:
-            members: The number of each tensor, and the numbers of its entries' births.
-            parts: Its young entries.
-            starts: Where the births of each tensor begin.
-        """
-        alike = len(members) == len(self._of) and all(
-            index == known and number is kept
-            for (index, number), (known, kept) in zip(members, self._of, strict=True)
-        )
-        if self._found is None or not alike:
+        """Each entry's own number in the table, and that of its tensor; `parts` are the tensors' young entries."""
+        which = [member.index for member in members]
+        births = [member.entry.young[1] for member in members]
+        if which != self._known[0] or not same(births, self._known[1]):
             own = [
                 (number + starts[index]).expand(part.shape)
-                for (index, number), part in zip(members, parts, strict=True)
+                for index, number, part in zip(which, births, parts, strict=True)
             ]
-            all_ = [
-                torch.full_like(each, index) for (index, _), each in zip(members, own, strict=True)
-            ]
-            self._of, self._found = list(members), (joined(own), joined(all_))
+            whole = [torch.full_like(each, index) for index, each in zip(which, own, strict=True)]
+            self._known, self._found = (which, births), (joined(own), joined(whole))
         return self._found
 
 
 def settle_together(
-    members: Sequence[tuple[SteppedTensor, int]],
+    members: Sequence[SteppedTensor],
     table: AgeTable,
     *,
     family: MomentFamily,
     group: Mapping[str, Any],
-    births: BirthsOfEntries | None = None,
+    births: BirthsOfEntries,
 ) -> None:
-    """Make the step right for the young parts of tensors with the same options, type and device.
-
-    Args:
-        members: Each with its number in the table.
-    """
-    young = [member.entry.young for member, _ in members]
-    parts = [
-        member.parameter.detach()[at] for (member, _), (at, _) in zip(members, young, strict=True)
-    ]
+    """Make the step right for the young parts of tensors with the same options, type and device."""
+    young = [(member, member.entry.young[0]) for member in members]
+    parts = [member.parameter.detach()[at] for member, at in young]
     kind = fine(parts[0])
     first, second = (
-        joined(
-            member.state[key][at] for (member, _), (at, _) in zip(members, young, strict=True)
-        ).to(kind)
+        joined(member.state[key][at] for member, at in young).to(kind)
         for key in family.moments(group)
     )
     value = joined(parts)
-    each = [(index, number) for (_, index), (_, number) in zip(members, young, strict=True)]
-    numbers, tensors = (births or BirthsOfEntries()).of(each, parts, table.starts)
+    numbers, tensors = births.of(members, parts, table.starts)
     gap = family.gap(
         second,
         [factor.index_select(0, numbers) for factor in table.factors],
@@ -222,10 +203,15 @@ def settle_together(
     if table.young is not None:
         right = torch.where(table.young[numbers], right, value)
     pieces = right.split([part.numel() for part in parts])
-    for (member, _), (at, _), part, new in zip(members, young, parts, pieces, strict=True):
+    for (member, at), part, new in zip(young, parts, pieces, strict=True):
         member.parameter[at] = new.reshape(part.shape)
 
 
 def joined(tensors: Iterable[Tensor]) -> Tensor:
     """One after the other."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def same(these: Sequence[object], those: Sequence[object]) -> bool:
+    """Whether two rows have the very same objects, which are replaced when somebody is born, and never written into."""
+    return len(these) == len(those) and all(map(is_, these, those))

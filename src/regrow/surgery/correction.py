@@ -119,27 +119,30 @@ class Correction:
             now = read(state["step"])
             moved = entry.moved(now)
             if moved is not False and self._has_young(entry, now, horizon=horizon):
-                stepped.append(SteppedTensor(entry=entry, state=state, now=now, moved=moved))
+                index = len(stepped)
+                stepped.append(
+                    SteppedTensor(entry=entry, state=state, now=now, moved=moved, index=index)
+                )
         if not stepped:
             return
         which, keys = id(group), family.moments(group)
         table = self._tables[which].now(stepped, family=family, group=group)
         small: list[Small] = []
-        others: list[tuple[SteppedTensor, int]] = []
-        for index, member in enumerate(stepped):
+        others: list[SteppedTensor] = []
+        for member in stepped:
             grid, own = member.entry.grid, [member.state[key] for key in keys]
             if grid is None or not grid.fits([member.parameter, *own]):
-                others.append((member, index))
+                others.append(member)
                 continue
             if grid.small:
-                small.append((member, index, grid))
+                small.append((member, grid))
                 continue
             settle_in_blocks(
                 member.parameter,
                 member.state,
                 grid=grid,
-                factors=table.parts[index],
-                theirs=table.singles[index],
+                factors=table.parts[member.index],
+                theirs=table.singles[member.index],
                 family=family,
                 group=group,
                 scratch=self._scratch,

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from regrow.surgery.blocks import Grid, limits, only
-from regrow.surgery.bundle import AgeTable, SteppedTensor
+from regrow.surgery.bundle import AgeTable, SteppedTensor, same
 from regrow.surgery.optimizers.moments import MomentFamily
 
-Small = tuple[SteppedTensor, int, Grid]
-"""A small tensor, its number in the table, and where it is young."""
+Small = tuple[SteppedTensor, Grid]
+"""A small tensor, and where it is young."""
 
 
 class SmallTensors:
@@ -26,7 +26,8 @@ class SmallTensors:
     """
 
     def __init__(self) -> None:
-        self._grids: list[tuple[int, int, Grid]] = []
+        self._grids: list[Grid] = []
+        self._starts: list[tuple[int, int]] = []
         self._where: list[int] = []
 
     def settle(
@@ -52,30 +53,28 @@ class SmallTensors:
         torch._foreach_add_(self._values, added.split(self._lengths))  # pyright: ignore[reportPrivateUsage] # as torch's optimizers do
 
     def _look(self, members: Sequence[Small], table: AgeTable, keys: Sequence[str]) -> None:
-        grids = [(index, table.starts[index], grid) for _, index, grid in members]
-        same = len(grids) == len(self._grids) and all(
-            one[:2] == known[:2] and one[2] is known[2]
-            for one, known in zip(grids, self._grids, strict=True)
-        )
+        grids = [grid for _, grid in members]
+        starts = [(member.index, table.starts[member.index]) for member, _ in members]
+        alike = starts == self._starts and same(grids, self._grids)
         tensors = [
-            [member.parameter, *(member.state[key] for key in keys)] for member, *_ in members
+            [member.parameter, *(member.state[key] for key in keys)] for member, _ in members
         ]
         where = [each.data_ptr() for three in tensors for each in three]
-        if not same:
-            numbers = [grid.numbers().reshape(-1) for *_, grid in grids]
+        if not alike:
+            numbers = [grid.numbers().reshape(-1) for grid in grids]
             self._lengths = list(map(len, numbers))
-            each = list(zip(numbers, grids, strict=True))
-            self._numbers = torch.cat([own + start for own, (_, start, _) in each])
-            self._whose = torch.cat([torch.full_like(own, index) for own, (index, *_) in each])
+            each = list(zip(numbers, starts, strict=True))
+            self._numbers = torch.cat([own + start for own, (_, start) in each])
+            self._whose = torch.cat([torch.full_like(own, index) for own, (index, _) in each])
             kind = members[0][0].parameter.dtype
             self._limit = limits(torch.cat(numbers) > 0, kind)
             self._square, self._beside, self._mean = torch.empty(
                 3, len(self._numbers), dtype=kind, device="cpu"
             )
-        if not same or where != self._where:
+        if not alike or where != self._where:
             rows = [
                 [grid.matrix(each).view(-1) for each in three]
-                for three, (*_, grid) in zip(tensors, members, strict=True)
+                for three, grid in zip(tensors, grids, strict=True)
             ]
             self._values, self._firsts, self._seconds = map(list, zip(*rows, strict=True))
-        self._grids, self._where = grids, where
+        self._grids, self._starts, self._where = grids, starts, where

@@ -73,8 +73,12 @@ class StackOptimizer(ABC):
         self.folded = tuple(folded)
         self._counts = counts
         parameters = stack.memory.parameters
-        names = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
-        spans = {True: parameters.spans(names), False: parameters.spans()}
+        hidden = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
+        names = parameters.names
+        spans = {
+            True: parameters.spans([name for name in names if name not in hidden]),
+            False: parameters.spans(names),
+        }
         self._states: dict[str, Rows] = {key: parameters.like() for key in entries}
         flat = parameters.flat
         wanted = flat if stack.batched else flat[0]
@@ -83,9 +87,7 @@ class StackOptimizer(ABC):
             kind: [self._parts_of(number, spans) for number in self._portions()]
             for kind, spans in spans.items()
         }
-        self._steps = torch.zeros(
-            len(stack), len(parameters.names), dtype=torch.float32, device="cpu"
-        )
+        self._steps = torch.zeros(len(stack), len(names), dtype=torch.float32, device="cpu")
         self._agree, self._counted = True, -1
         self._seen: list[object] = [None for _ in optimizers]
         self._started = [False for _ in optimizers]
@@ -151,15 +153,11 @@ class StackOptimizer(ABC):
     def _tensors(self) -> list[list[Part]]:
         """As `_parts`, with each tensor for itself."""
         parameters = self.stack.memory.parameters
-        spans = [
-            parameters.spans([other for other in parameters.names if other != name])
-            for name in parameters.names
-        ]
         return [
             [
                 replace(part, first=number)
-                for number, span in enumerate(spans)
-                for part in self._parts_of(portion, span)
+                for number, name in enumerate(parameters.names)
+                for part in self._parts_of(portion, parameters.spans([name]))
             ]
             for portion in self._portions()
         ]
