@@ -216,8 +216,8 @@ def test_the_trial_sees_what_would_be_missing(name: str) -> None:
     """Of every class and set of options: its own family passes, one that does nothing is far away."""
     optimizer = FOREIGN_ROWS[name].make([_weight()])
     (kind,) = trial._kinds_of_groups(optimizer)
-    assert trial._distance(optimizer, family_of(optimizer), kind) < trial._TOLERANCE
-    assert trial._distance(optimizer, _Nothing(), kind) > 100 * trial._TOLERANCE
+    assert trial._distance(optimizer, family_of(optimizer), *kind) < trial._TOLERANCE
+    assert trial._distance(optimizer, _Nothing(), *kind) > 100 * trial._TOLERANCE
 
 
 @needs_timm

@@ -52,11 +52,9 @@ class UnsupportedError(ConfigError):
 
 
 def _conv2d(module: nn.Conv2d, path: str) -> Step:
-    for name, wanted in (("dilation", (1, 1)), ("groups", 1)):
-        if getattr(module, name) != wanted:
-            raise UnsupportedError(path, f"{name} must be {wanted}, got {getattr(module, name)}")
-    if module.padding_mode != "zeros":
-        raise UnsupportedError(path, f"padding_mode must be 'zeros', got '{module.padding_mode}'")
+    for name, wanted in (("dilation", (1, 1)), ("groups", 1), ("padding_mode", "zeros")):
+        if (found := getattr(module, name)) != wanted:
+            raise UnsupportedError(path, f"{name} must be {wanted!r}, got {found!r}")
     height, width = module.kernel_size
     padding: Any = module.padding
     if padding == "same" and not (height % 2 and width % 2):

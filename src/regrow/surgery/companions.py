@@ -100,18 +100,14 @@ def _is_moving(average: AveragedModel) -> bool:
     """Whether an update has the same weight early and late."""
     weights: list[float] = []
     for count in (1, 99):
-        mean, new = (
-            torch.zeros(1, dtype=torch.float64, device="cpu"),
-            torch.ones(1, dtype=torch.float64, device="cpu"),
-        )
+        mean, new = torch.tensor([[0.0], [1.0]], dtype=torch.float64, device="cpu")
+        steps = torch.tensor(count, device="cpu")
         try:
             with torch.no_grad():
                 if average.multi_avg_fn is not None:
-                    average.multi_avg_fn((mean,), (new,), torch.tensor(count, device="cpu"))
+                    average.multi_avg_fn((mean,), (new,), steps)
                 elif average.avg_fn is not None:
-                    mean = torch.as_tensor(
-                        average.avg_fn(mean, new, torch.tensor(count, device="cpu")), device="cpu"
-                    )
+                    mean = torch.as_tensor(average.avg_fn(mean, new, steps), device="cpu")
                 else:
                     return False
         except Exception:  # a function of the user's, of which nothing is known then

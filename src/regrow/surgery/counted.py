@@ -52,7 +52,7 @@ class CountedNorms:
             kept = self.young.get(edit.name)
             if module.momentum is not None or not (edit.fresh or kept):
                 continue
-            count = module.num_batches_tracked.to(buffer.device, torch.float64)
+            count = _count(module, buffer)
             born = (
                 torch.full_like(buffer, -1.0, dtype=torch.float64)
                 if kept is None
@@ -60,11 +60,7 @@ class CountedNorms:
             )
             if edit.fresh:
                 born = torch.where(edit.mask.to(buffer.device), count, born)
-            self.young[edit.name] = {
-                "born": born,
-                "seen": count.clone(),
-                "value": buffer.detach().clone(),
-            }
+            self._keep(edit.name, buffer, born=born, seen=count.clone())
 
     def leave(self, edits: Iterable[Edit]) -> None:
         """Note who is out of the network, as `enter`: what is averaged there does not matter."""
@@ -72,7 +68,7 @@ class CountedNorms:
             kept = self.young.get(edit.name)
             if kept is not None:
                 born = kept["born"].masked_fill(edit.mask.to(kept["born"].device), -1.0)
-                self.young[edit.name] = {**kept, "born": born, "value": buffer.detach().clone()}
+                self._keep(edit.name, buffer, born=born, seen=kept["seen"])
 
     def after_step(self) -> None:
         """Make the averages of young channels right.
@@ -81,17 +77,16 @@ class CountedNorms:
             A norm that has begun to average with a momentum, or counts from 0 again: nobody is young in it any more.
         """
         for name in list(self.young):
-            module, attribute = self._modules[name]
-            buffer: Tensor | None = getattr(module, attribute)
+            module, buffer = self._of(name)
             if module.momentum is not None or buffer is None:
                 del self.young[name]
                 continue
             with torch.no_grad():
                 self._settle(name, module, buffer)
 
-    def _settle(self, name: str, module: _BatchNorm, buffer: Tensor) -> None:
+    def _settle(self, name: str, module: Any, buffer: Tensor) -> None:
         kept = {key: value.to(buffer.device) for key, value in self.young[name].items()}
-        count = cast("Tensor", module.num_batches_tracked).to(buffer.device, torch.float64)
+        count = _count(module, buffer)
         born, seen, value = kept["born"], kept["seen"], kept["value"].to(torch.float64)
         more = count - seen
         if count.device.type == "cpu" and float(more) == 0:
@@ -101,17 +96,20 @@ class CountedNorms:
         right = ((seen - born) * value + summed) / age.clamp(min=1.0)
         young = (born >= 0) & (more > 0)
         buffer.copy_(torch.where(young, right.to(buffer.dtype), buffer))
-        self.young[name] = {
-            "born": torch.where(more < 0, -1.0, born),
-            "seen": count.clone(),
-            "value": buffer.detach().clone(),
-        }
+        self._keep(name, buffer, born=torch.where(more < 0, -1.0, born), seen=count.clone())
+
+    def _keep(self, name: str, buffer: Tensor, *, born: Tensor, seen: Tensor) -> None:
+        self.young[name] = {"born": born, "seen": seen, "value": buffer.detach().clone()}
+
+    def _of(self, name: str) -> tuple[Any, Tensor | None]:
+        """The norm that has a buffer, and the buffer as it is now; None where there is none of that name."""
+        module, attribute = self._modules.get(name, (None, ""))
+        return module, getattr(module, attribute, None)
 
     def _edited(self, edits: Iterable[Edit]) -> Iterable[tuple[Edit, Any, Tensor]]:
         for edit in edits:
-            module, attribute = self._modules.get(edit.name, (None, ""))
-            buffer = getattr(module, attribute, None)
-            if not edit.is_parameter and isinstance(buffer, Tensor):
+            module, buffer = self._of(edit.name)
+            if not edit.is_parameter and buffer is not None:
                 yield edit, module, buffer
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
@@ -121,8 +119,7 @@ class CountedNorms:
     def check_state(self, state: object) -> None:
         """Raise what `load_state_dict` would raise, and change nothing."""
         for name, kept in cast("Mapping[str, Any]", state).items():
-            module, attribute = self._modules.get(name, (None, ""))
-            size = getattr(getattr(module, attribute, None), "shape", None)
+            size = getattr(self._of(name)[1], "shape", None)
             shapes = {key: getattr(kept.get(key), "shape", None) for key in _KEPT}
             if size is None or shapes != {"born": size, "seen": torch.Size([]), "value": size}:
                 raise StateError(
@@ -135,6 +132,10 @@ class CountedNorms:
         self.young = {
             name: {key: kept[key].clone() for key in _KEPT} for name, kept in state.items()
         }
+
+
+def _count(module: Any, buffer: Tensor) -> Tensor:
+    return module.num_batches_tracked.to(buffer.device, torch.float64)
 
 
 def counted_by_others(model: nn.Module, norms: Iterable[str]) -> list[str]:

@@ -59,7 +59,7 @@ def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     called = f"{type(optimizer).__name__} of {distribution} {version or 'of an unknown version'}"
     tested = f"{first} to {last}" if first != last else first
     try:
-        distance = max(_distance(optimizer, family, group) for group in _kinds_of_groups(optimizer))
+        distance = max(_distance(optimizer, family, *kind) for kind in _kinds_of_groups(optimizer))
         found = f"differs by {distance:.1g} of what a renewed filter moves"
     except Exception as error:
         distance, found = float("inf"), f"could not be tried out ({type(error).__name__}: {error})"
@@ -90,8 +90,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(each) for each in re.findall(r"\d+", version)[:3])
 
 
-def _kinds_of_groups(optimizer: Optimizer) -> Iterator[dict[str, Any]]:
-    """Groups with different options, each once; without what the optimizer has counted in them."""
+def _kinds_of_groups(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], torch.device]]:
+    """Different options of groups, each once, and where they step; without what the optimizer has counted in them."""
     seen = set[str]()
     for group in optimizer.param_groups:
         options = {key: group.get(key, value) for key, value in optimizer.defaults.items()}
@@ -102,12 +102,13 @@ def _kinds_of_groups(optimizer: Optimizer) -> Iterator[dict[str, Any]]:
             there = first.device if options.get("capturable", False) else torch.device("cpu")
             lr = options["lr"]
             options["lr"] = torch.full_like(lr, _LR) if isinstance(lr, Tensor) else _LR
-            yield {"there": there, "options": options}
+            yield options, there
 
 
-def _distance(optimizer: Optimizer, family: Family, kind: Mapping[str, Any]) -> float:
+def _distance(
+    optimizer: Optimizer, family: Family, options: Mapping[str, Any], there: torch.device
+) -> float:
     """How far renewed entries are from those of parameters of their own, relative to the way that they go."""
-    options, there = kind["options"], kind["there"]
 
     def fresh(values: Sequence[Tensor]) -> tuple[list[nn.Parameter], Optimizer]:
         parameters = [nn.Parameter(value.clone()) for value in values]
@@ -165,7 +166,11 @@ def _alone(
     there: torch.device,
 ) -> Optimizer:
     """An optimizer of the same class and attributes, with nothing behind it, on other parameters."""
-    own = {key: _moved(copy.deepcopy(value), there) for key, value in options.items()}
+    copies = {key: copy.deepcopy(value) for key, value in options.items()}
+    own = {
+        key: value.to(there) if isinstance(value, Tensor) else value
+        for key, value in copies.items()
+    }
     twin = object.__new__(type(optimizer))
     # A scheduler puts a step of its own in the place of the class's: that one would step the real optimizer.
     twin.__dict__.update({key: each for key, each in vars(optimizer).items() if key != "step"})
@@ -177,10 +182,6 @@ def _alone(
         _optimizer_step_post_hooks=OrderedDict(),
     )
     return twin
-
-
-def _moved(value: Any, there: torch.device) -> Any:
-    return value.to(there) if isinstance(value, Tensor) else value
 
 
 def _numbers_like(shape: Sequence[int], seed: int, there: torch.device) -> Tensor:

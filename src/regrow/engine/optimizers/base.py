@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ class Part:
         Tensor  # memory to work in, that belongs to nobody; empty where the optimizer works in none
     )
     portion: int  # the network, 0 of all
-    first: int = 0  # the number of the first of the tensors: all have its count of steps
+    first: int  # the number of the first of the tensors: all have its count of steps
 
 
 Move = tuple[Part, "float | Tensor"]
@@ -75,22 +75,18 @@ class StackOptimizer(ABC):
         parameters = stack.memory.parameters
         hidden = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
         names = parameters.names
-        spans = {
-            True: parameters.spans([name for name in names if name not in hidden]),
-            False: parameters.spans(names),
-        }
         self._states: dict[str, Rows] = {key: parameters.like() for key in entries}
         flat = parameters.flat
         wanted = flat if stack.batched else flat[0]
         self._spare = torch.empty_like(wanted if works else wanted[..., :0])
+        shown = [name for name in names if name not in hidden]
         self._parts = {
-            kind: [self._parts_of(number, spans) for number in self._portions()]
-            for kind, spans in spans.items()
+            folded: self._cut([parameters.spans(moved)])
+            for folded, moved in ((True, shown), (False, names))
         }
         self._steps = torch.zeros(len(stack), len(names), dtype=torch.float32, device="cpu")
         self._agree, self._counted = True, -1
         self._seen: list[object] = [None for _ in optimizers]
-        self._started = [False for _ in optimizers]
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -153,31 +149,26 @@ class StackOptimizer(ABC):
     def _tensors(self) -> list[list[Part]]:
         """As `_parts`, with each tensor for itself."""
         parameters = self.stack.memory.parameters
+        return self._cut([parameters.spans([name]) for name in parameters.names])
+
+    def _cut(self, cuts: Sequence[Sequence[slice]]) -> list[list[Part]]:
+        """The parts of each network, or of all, by the spans of each cut, whose number is that of its first tensor."""
+        memory, batched = self.stack.memory, self.stack.batched
+        portions = [slice(None)] if batched else range(len(self.stack))
         return [
             [
-                replace(part, first=number)
-                for number, name in enumerate(parameters.names)
-                for part in self._parts_of(portion, parameters.spans([name]))
+                Part(
+                    value=memory.parameters.flat[at, span],
+                    grad=memory.gradients.flat[at, span],
+                    states={key: rows.flat[at, span] for key, rows in self._states.items()},
+                    spare=self._spare[..., span],
+                    portion=portion,
+                    first=first,
+                )
+                for first, spans in enumerate(cuts)
+                for span in spans
             ]
-            for portion in self._portions()
-        ]
-
-    def _portions(self) -> range:
-        """Numbers of what is moved at once: each network, or all."""
-        return range(1 if self.stack.batched else len(self.stack))
-
-    def _parts_of(self, portion: int, spans: Sequence[slice]) -> list[Part]:
-        memory = self.stack.memory
-        at = slice(None) if self.stack.batched else portion
-        return [
-            Part(
-                value=memory.parameters.flat[at, span],
-                grad=memory.gradients.flat[at, span],
-                states={key: rows.flat[at, span] for key, rows in self._states.items()},
-                spare=self._spare[..., span],
-                portion=portion,
-            )
-            for span in spans
+            for portion, at in enumerate(portions)
         ]
 
     @abstractmethod
@@ -207,17 +198,14 @@ class StackOptimizer(ABC):
         parameters: dict[str, Tensor] = dict(self.stack.models[network].named_parameters())
         for number, name in enumerate(self.stack.memory.parameters.names):
             state: dict[str, Any] = optimizer.state[parameters[name]]
-            for key, rows in self._states.items():
-                place, known = rows.all(name)[network], state.get(key)
-                # No state is state 0, as before a first step.
-                place.zero_() if known is None else place.copy_(known)
-                state[key] = place
+            places = {key: rows.all(name)[network] for key, rows in self._states.items()}
             if self._counts:
-                count, known = self._steps[network, number], state.get("step")
-                count.zero_() if known is None else count.copy_(
-                    torch.as_tensor(known, device="cpu")
-                )
-                state["step"] = count
+                places["step"] = self._steps[network, number]
+            for key, place in places.items():
+                known = state.get(key)
+                # No state is state 0, as before a first step.
+                place.copy_(torch.as_tensor(0 if known is None else known, device=place.device))
+                state[key] = place
 
 
 def fresh(
