@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any, Final
 
@@ -102,18 +103,18 @@ def _kinds_of_groups(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], tor
             there = first.device if options.get("capturable", False) else torch.device("cpu")
             lr = options["lr"]
             options["lr"] = torch.full_like(lr, _LR) if isinstance(lr, Tensor) else _LR
-            yield options, there
+            moved = {
+                key: value.to(there) if isinstance(value, Tensor) else value
+                for key, value in options.items()
+            }
+            yield moved, there
 
 
 def _distance(
     optimizer: Optimizer, family: Family, options: Mapping[str, Any], there: torch.device
 ) -> float:
     """How far renewed entries are from those of parameters of their own, relative to the way that they go."""
-
-    def fresh(values: Sequence[Tensor]) -> tuple[list[nn.Parameter], Optimizer]:
-        parameters = [nn.Parameter(value.clone()) for value in values]
-        return parameters, _alone(optimizer, parameters, options, there)
-
+    fresh = partial(_alone, optimizer, options)
     live, live_optimizer = fresh([_numbers_like(shape, 0, there) for shape in _SHAPES])
     correction = Correction(live_optimizer, family)
     parts = [fresh(live)]
@@ -160,17 +161,11 @@ def _distance(
 
 
 def _alone(
-    optimizer: Optimizer,
-    parameters: list[nn.Parameter],
-    options: Mapping[str, Any],
-    there: torch.device,
-) -> Optimizer:
-    """An optimizer of the same class and attributes, with nothing behind it, on other parameters."""
-    copies = {key: copy.deepcopy(value) for key, value in options.items()}
-    own = {
-        key: value.to(there) if isinstance(value, Tensor) else value
-        for key, value in copies.items()
-    }
+    optimizer: Optimizer, options: Mapping[str, Any], values: Sequence[Tensor]
+) -> tuple[list[nn.Parameter], Optimizer]:
+    """Parameters of their own, and on them an optimizer of the same class and attributes with nothing behind it."""
+    parameters = [nn.Parameter(value.clone()) for value in values]
+    own = {key: copy.deepcopy(value) for key, value in options.items()}
     twin = object.__new__(type(optimizer))
     # A scheduler puts a step of its own in the place of the class's: that one would step the real optimizer.
     twin.__dict__.update({key: each for key, each in vars(optimizer).items() if key != "step"})
@@ -181,7 +176,7 @@ def _alone(
         _optimizer_step_pre_hooks=OrderedDict(),
         _optimizer_step_post_hooks=OrderedDict(),
     )
-    return twin
+    return parameters, twin
 
 
 def _numbers_like(shape: Sequence[int], seed: int, there: torch.device) -> Tensor:
@@ -193,12 +188,10 @@ def _numbers_like(shape: Sequence[int], seed: int, there: torch.device) -> Tenso
 
 def _last_of(tensor: Tensor, axis: int) -> Tensor:
     """True at the last place along an axis, or along the only one."""
-    axis = axis if axis < tensor.dim() else 0
-    shape = [1] * tensor.dim()
-    shape[axis] = tensor.shape[axis]
-    mask = torch.zeros(shape, dtype=torch.bool, device=tensor.device)
-    mask.select(axis, -1).fill_(True)
-    return mask
+    axis = min(axis, tensor.dim() - 1)
+    size = tensor.shape[axis]
+    last = torch.arange(size, device=tensor.device) == size - 1
+    return last.reshape([size if each == axis else 1 for each in range(tensor.dim())])
 
 
 def _joined(parts: Sequence[Sequence[nn.Parameter]], owners: Sequence[Tensor]) -> list[Tensor]:
