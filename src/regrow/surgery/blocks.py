@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrow.surgery.optimizers import MomentFamily
+
+if TYPE_CHECKING:
+    from regrow.surgery.bundle import AgeTables, SteppedTensor
 
 LEAST: Final = 4096
 """Entries of a tensor for which blocks are worth their overhead."""
@@ -153,24 +156,18 @@ def grid_of(parts: Mapping[str, Tensor], parameter: Tensor) -> Grid | None:
 
 
 def settle_in_blocks(
-    parameter: nn.Parameter,
-    state: Mapping[str, Any],
+    member: SteppedTensor,
+    table: AgeTables,
     *,
     grid: Grid,
-    factors: Sequence[Tensor],
-    theirs: Sequence[Tensor],
     family: MomentFamily,
     group: Mapping[str, Any],
     scratch: Scratch,
 ) -> None:
-    """Make the step right for the young rows and columns of one tensor.
-
-    Args:
-        factors: Of its births.
-        theirs: By `MomentFamily.common`, of its own age.
-    """
-    value = grid.matrix(parameter)
-    first, second = (grid.matrix(state[key]) for key in family.moments(group))
+    """Make the step right for the young rows and columns of one tensor."""
+    factors, theirs = table.parts[member.index], table.singles[member.index]
+    value = grid.matrix(member.parameter)
+    first, second = (grid.matrix(member.state[key]) for key in family.moments(group))
     young = len(grid.young_columns)
     columns = [factor.index_select(0, grid.columns) for factor in factors] if young else []
 

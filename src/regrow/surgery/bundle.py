@@ -38,9 +38,12 @@ class SteppedTensor:
         return self.entry.parameter
 
 
-@dataclass(frozen=True, kw_only=True)
-class AgeTable:
-    """What the ages of all births in some tensors come to in one step, one tensor after the other."""
+class AgeTables:
+    """What the ages of all births in some tensors come to in a step, one tensor after the other.
+
+    Worked out for some steps ahead: to begin an operation takes longer than to work out thirty steps by it. They hold
+    until somebody is born, an option changes, or a tensor is not stepped with the others.
+    """
 
     factors: Sequence[Tensor]  # what the family makes of an age, a tensor each
     parts: Sequence[Sequence[Tensor]]  # the same by tensor; its own age is the first of its births
@@ -51,13 +54,6 @@ class AgeTable:
     # Whose steps must be made right; None: those of all but the tensors themselves.
     young: Tensor | None
     starts: Sequence[int]  # where each tensor's births begin
-
-
-class AgeTables:
-    """The tables of some steps ahead: to begin an operation takes longer than to work out thirty steps by it.
-
-    They hold until somebody is born, an option changes, or a tensor is not stepped with the others.
-    """
 
     def __init__(self) -> None:
         self._births: list[Births] = []
@@ -71,7 +67,7 @@ class AgeTables:
         *,
         family: MomentFamily,
         group: Mapping[str, Any],
-    ) -> AgeTable:
+    ) -> AgeTables:
         """The table of the step that was just made."""
         births, now = [member.entry.births for member in members], [each.now for each in members]
         options = None if any(isinstance(one, Tensor) for one in now) else _fixed(group)
@@ -83,7 +79,7 @@ class AgeTables:
             passed = {one - first for one, first in zip(now, self._first, strict=True)}
             number, known = passed.pop() if len(passed) == 1 else -1, self._many
             if number in range(known):
-                return self._table(int(number))
+                return self._at(int(number))
             ahead = min(2 * known, _AHEAD) if number == known else _AT_FIRST
         if options is not None and self._counts.is_cpu:
             many = ahead
@@ -99,34 +95,28 @@ class AgeTables:
         factors = [factor.to(kind) for factor in family.factors(age, group=group)]
         own = [factor.index_select(1, self._firsts) for factor in factors]
         theirs = family.common(own, group=group)
-        self._many, self._factors, self._theirs, self._young = many, factors, theirs, young
-        self._alike = all(not isinstance(one, Tensor) and one == now[0] for one in now)
-        return self._table(0)
+        self._many, self._factors, self._theirs, self.young = many, factors, theirs, young
+        self.alike = all(not isinstance(one, Tensor) and one == now[0] for one in now)
+        return self._at(0)
 
-    def _table(self, row: int) -> AgeTable:
+    def _at(self, row: int) -> AgeTables:
         """One of the steps; taken apart when it is asked for, as somebody may be born before most of them are."""
-        factors = [each[row] for each in self._factors]
-        theirs = [each[row] for each in self._theirs]
-        parts = [each.split(self._lengths) for each in factors]
-        return AgeTable(
-            factors=factors,
-            parts=list(zip(*parts, strict=True)),
-            theirs=theirs,
-            singles=list(zip(*(each.unbind() for each in theirs), strict=True)),
-            alike=self._alike,
-            young=self._young,
-            starts=self._starts,
-        )
+        self.factors = [each[row] for each in self._factors]
+        self.theirs = [each[row] for each in self._theirs]
+        parts = [each.split(self._lengths) for each in self.factors]
+        self.parts = list(zip(*parts, strict=True))
+        self.singles = list(zip(*(each.unbind() for each in self.theirs), strict=True))
+        return self
 
     def _arrange(self, counts: Sequence[Tensor]) -> None:
         """Lay the counts of all births one after the other."""
         self._lengths = list(map(len, counts))
-        self._starts = (0, *accumulate(self._lengths))
+        self.starts = (0, *accumulate(self._lengths))
         self._counts = torch.cat([*counts])
         self._whose = torch.cat(
             [torch.full_like(each, index, dtype=torch.int64) for index, each in enumerate(counts)]
         )
-        starts = zip(self._starts, counts, strict=False)
+        starts = zip(self.starts, counts, strict=False)
         self._firsts = torch.cat(
             [torch.full_like(each[:1], start, dtype=torch.int64) for start, each in starts]
         )
@@ -177,7 +167,7 @@ class BirthsOfEntries:
 
 def settle_together(
     members: Sequence[SteppedTensor],
-    table: AgeTable,
+    table: AgeTables,
     *,
     family: MomentFamily,
     group: Mapping[str, Any],

@@ -138,14 +138,7 @@ class Correction:
                 small.append((member, grid))
                 continue
             settle_in_blocks(
-                member.parameter,
-                member.state,
-                grid=grid,
-                factors=table.parts[member.index],
-                theirs=table.singles[member.index],
-                family=family,
-                group=group,
-                scratch=self._scratch,
+                member, table, grid=grid, family=family, group=group, scratch=self._scratch
             )
         if small:
             self._small[which].settle(small, table, family=family, group=group)

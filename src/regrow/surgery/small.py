@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from regrow.surgery.blocks import Grid, limits, only
-from regrow.surgery.bundle import AgeTable, SteppedTensor, same
+from regrow.surgery.bundle import AgeTables, SteppedTensor, same
 from regrow.surgery.optimizers.moments import MomentFamily
 
 Small = tuple[SteppedTensor, Grid]
@@ -33,7 +33,7 @@ class SmallTensors:
     def settle(
         self,
         members: Sequence[Small],
-        table: AgeTable,
+        table: AgeTables,
         *,
         family: MomentFamily,
         group: Mapping[str, Any],
@@ -52,7 +52,7 @@ class SmallTensors:
         only(added, self._limit)
         torch._foreach_add_(self._values, added.split(self._lengths))  # pyright: ignore[reportPrivateUsage] # as torch's optimizers do
 
-    def _look(self, members: Sequence[Small], table: AgeTable, keys: Sequence[str]) -> None:
+    def _look(self, members: Sequence[Small], table: AgeTables, keys: Sequence[str]) -> None:
         grids = [grid for _, grid in members]
         starts = [(member.index, table.starts[member.index]) for member, _ in members]
         alike = starts == self._starts and same(grids, self._grids)
