@@ -10,19 +10,8 @@ from typing import Any, Final
 
 from torch import nn
 
-from regrow.engine.steps import (
-    AveragePoolStep,
-    BatchNorm2dStep,
-    Conv2dStep,
-    FlattenStep,
-    GainControl2dStep,
-    LayerNormStep,
-    LeakyReLUStep,
-    LinearStep,
-    MaxPool2dStep,
-    ReLUStep,
-    Step,
-)
+from regrow.engine import steps
+from regrow.engine.steps import Step
 from regrow.errors import ConfigError
 from regrow.nn import GainControl2d
 from regrow.nn.neighbours import has_hooks
@@ -61,7 +50,7 @@ def _conv2d(module: nn.Conv2d, path: str) -> Step:
         raise UnsupportedError(path, f"padding 'same' needs odd kernels, got {(height, width)}")
     named = {"same": (height // 2, width // 2), "valid": (0, 0)}
     above, left = named[padding] if isinstance(padding, str) else padding
-    return Conv2dStep(
+    return steps.Conv2dStep(
         path=path,
         channels=module.in_channels,
         filters=module.out_channels,
@@ -73,7 +62,7 @@ def _conv2d(module: nn.Conv2d, path: str) -> Step:
 
 
 def _linear(module: nn.Linear, path: str) -> Step:
-    return LinearStep(
+    return steps.LinearStep(
         path=path,
         features=module.in_features,
         filters=module.out_features,
@@ -86,7 +75,7 @@ def leaky_relu(slope: Any, *, path: str) -> Step:
     # Below 0 the sign of what comes out would not tell that of what went in.
     if not isinstance(slope, int | float) or not slope >= 0:
         raise UnsupportedError(path, f"negative_slope must be at least 0, got {slope}")
-    return LeakyReLUStep(path=path, slope=float(slope))
+    return steps.LeakyReLUStep(path=path, slope=float(slope))
 
 
 def _layer_norm(module: nn.LayerNorm, path: str) -> Step:
@@ -94,7 +83,7 @@ def _layer_norm(module: nn.LayerNorm, path: str) -> Step:
         raise UnsupportedError(
             path, f"normalized_shape must be one axis of features, got {module.normalized_shape}"
         )
-    return LayerNormStep(
+    return steps.LayerNormStep(
         path=path,
         features=module.normalized_shape[0],
         eps=module.eps,
@@ -111,23 +100,23 @@ def _max_pool(module: nn.MaxPool2d, path: str) -> Step:
         raise UnsupportedError(
             path, "padding, dilation, ceil_mode and return_indices must be torch's defaults"
         )
-    return MaxPool2dStep(path=path, kernel=kernel)
+    return steps.MaxPool2dStep(path=path, kernel=kernel)
 
 
 def _average_pool(module: nn.AdaptiveAvgPool2d, path: str) -> Step:
     if _pair(module.output_size) != (1, 1):
         raise UnsupportedError(path, f"output_size must be 1, got {module.output_size}")
-    return AveragePoolStep(path=path)
+    return steps.AveragePoolStep(path=path)
 
 
 def _flatten(module: nn.Flatten, path: str) -> Step:
     if (module.start_dim, module.end_dim) != (1, -1):
         raise UnsupportedError(path, "all axes but the first must be flattened")
-    return FlattenStep(path=path)
+    return steps.FlattenStep(path=path)
 
 
 def _batch_norm(module: nn.BatchNorm2d, path: str) -> Step:
-    return BatchNorm2dStep(
+    return steps.BatchNorm2dStep(
         path=path,
         channels=module.num_features,
         eps=module.eps,
@@ -138,7 +127,7 @@ def _batch_norm(module: nn.BatchNorm2d, path: str) -> Step:
 
 
 def _gain_control(module: GainControl2d, path: str) -> Step:
-    return GainControl2dStep(
+    return steps.GainControl2dStep(
         path=path,
         channels=module.channels,
         positive_gain=module.positive_gain,
@@ -163,7 +152,7 @@ def _known() -> str:
 _MAKERS: Final[dict[type[nn.Module], Callable[[Any, str], Step | None]]] = {
     nn.Conv2d: _conv2d,
     nn.Linear: _linear,
-    nn.ReLU: lambda _, path: ReLUStep(path=path),
+    nn.ReLU: lambda _, path: steps.ReLUStep(path=path),
     nn.LeakyReLU: lambda module, path: leaky_relu(module.negative_slope, path=path),
     nn.LayerNorm: _layer_norm,
     nn.MaxPool2d: _max_pool,

@@ -31,21 +31,19 @@ class Plan:
         layers: list[Layer] = []
         last: Layer = self._given
         self._heard: dict[str, Layer] = {}
+        self._dense: dict[str, Linear] = {}
         for step in program.steps:
             # What a layer hears is what the one before gives, in that one's own memory: nothing is kept for it.
             self._heard[step.path] = last
             last = layer_of(step, last, setting)
             layers.append(last)
+            if isinstance(last, Linear):
+                self._dense[step.path] = last
         if last.out.ndim != 3:
             raise ShapeError("the last layer must give (B, K) logits: flatten the maps (Stack)")
         self._layers, self._backwards, self._out = layers, layers[::-1], last.out
         grad = torch.empty_like(last.out) if last.grad is None else last.grad
         self.loss: Loss = LOSSES[loss](last.out, grad)
-        self._dense = {
-            step.path: layer
-            for step, layer in zip(program.steps, layers, strict=True)
-            if isinstance(layer, Linear)
-        }
 
     @property
     def columns(self) -> Tensor | None:

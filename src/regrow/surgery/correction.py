@@ -118,11 +118,15 @@ class Correction:
             state = self.optimizer.state[entry.parameter]
             now = read(state["step"])
             moved = entry.moved(now)
-            if moved is not False and self._has_young(entry, now, horizon=horizon):
-                index = len(stepped)
-                stepped.append(
-                    SteppedTensor(entry=entry, state=state, now=now, moved=moved, index=index)
-                )
+            if moved is False:
+                continue
+            if not isinstance(now, Tensor) and not entry.shed(now, horizon=horizon, by=1):
+                # An option may have changed so that nobody is young any more.
+                del self.young[entry.parameter]
+                continue
+            stepped.append(
+                SteppedTensor(entry=entry, state=state, now=now, moved=moved, index=len(stepped))
+            )
         if not stepped:
             return
         which, keys = id(group), family.moments(group)
@@ -185,13 +189,6 @@ class Correction:
         if entry.count is not None:
             entry.count = step
         self._aged(entry, now, horizon=horizon)
-
-    def _has_young(self, entry: YoungEntries, now: Count, *, horizon: int | None) -> bool:
-        """Whether this step must be made right: an option may have changed so that nobody is young any more."""
-        if not isinstance(now, Tensor) and not entry.shed(now, horizon=horizon, by=1):
-            del self.young[entry.parameter]
-            return False
-        return True
 
     def _aged(self, entry: YoungEntries, now: Count, *, horizon: int | None) -> None:
         entry.aged(now)

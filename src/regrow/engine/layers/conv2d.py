@@ -40,8 +40,7 @@ class Conv2d(Portions):
         self._geometry = geometry = geometry_of(step, source)
         self.out = setting.places.maps(step.filters, *geometry.size)
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
-        packed = self._matrices()
-        self._packing = self._pairs(packed, setting.value)
+        packed, self._packing = self._packed(setting.value)
         unfolded = self._memory(
             geometry.features + step.bias, geometry.columns, kept=setting.learns
         )
@@ -62,8 +61,7 @@ class Conv2d(Portions):
         self._unpacking: list[tuple[Tensor, Tensor]] = []
         if self.grad is None:
             return
-        grads = self._matrices()
-        self._unpacking = self._pairs(grads, setting.gradient)
+        grads, self._unpacking = self._packed(setting.gradient)
         # A first layer's input are the images: nobody asks for their gradient.
         whole = None if source.grad is None else self._bordered(source.grad)
         for at in setting.places.pieces:
@@ -113,21 +111,17 @@ class Conv2d(Portions):
             return maps
         return self._memory(step.channels, *geometry.padded, geometry.samples, kept=False)
 
-    def _matrices(self) -> Tensor:
-        """Room for the weights as the products read them, (N, KH, O, F and the bias)."""
-        step = self._step
-        size = (step.kernel[0], step.filters, self._geometry.features + step.bias)
-        return self._places.zeros(self._places.networks, *size)
-
-    def _pairs(
-        self, packed: Tensor, of: Callable[[str, str], Tensor]
-    ) -> list[tuple[Tensor, Tensor]]:
-        """The same numbers as matrices, and in torch's own shapes."""
-        path = self._step.path
-        weight = of(path, "weight").permute(0, 3, 1, 2, 4)  # (N, KH, O, C, KW)
-        mine = packed[..., : self._geometry.features].unflatten(-1, weight.shape[3:])
-        bias = [(packed[:, 0, :, -1], of(path, "bias"))] if self._step.bias else []
-        return [(mine, weight), *bias]
+    def _packed(
+        self, of: Callable[[str, str], Tensor]
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Room for weights as the products read them, (N, KH, O, F and the bias); its parts and torch's own of them."""
+        step, features = self._step, self._geometry.features
+        size = (step.kernel[0], step.filters, features + step.bias)
+        packed = self._places.zeros(self._places.networks, *size)
+        weight = of(step.path, "weight").permute(0, 3, 1, 2, 4)  # (N, KH, O, C, KW)
+        mine = packed[..., :features].unflatten(-1, weight.shape[3:])
+        bias = [(packed[:, 0, :, -1], of(step.path, "bias"))] if step.bias else []
+        return packed, [(mine, weight), *bias]
 
     def _each_row(self, packed: Tensor, columns: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """Weights of each row of the kernel, and what it sees of U."""

@@ -13,8 +13,10 @@ class Flatten(Layer):
 
     def __init__(self, step: FlattenStep, source: Layer, setting: Setting) -> None:
         self._source = source  # the layer before
-        self._views = source.out.ndim == 3 or setting.places.tiles == 1
-        if self._views:
+        # The output and its gradient with the axes of the layer before, where they are copies.
+        self._tiled_out: Tensor | None = None
+        self._tiled_grad: Tensor | None = None
+        if source.out.ndim == 3 or setting.places.tiles == 1:
             self.owned = source.owned
             self.out = _flat(source.out)
             self.grad = None if source.grad is None else _flat(source.grad)
@@ -28,12 +30,12 @@ class Flatten(Layer):
 
     def forward(self) -> None:
         """Copy, if anything."""
-        if not self._views:
+        if self._tiled_out is not None:
             self._tiled_out.copy_(self._source.out)
 
     def backward(self) -> None:
         """Copy back, if anything."""
-        if not self._views and self._tiled_grad is not None and self._source.grad is not None:
+        if self._tiled_grad is not None and self._source.grad is not None:
             self._source.grad.copy_(self._tiled_grad)
 
     def _tiled(self, flat: Tensor) -> Tensor:

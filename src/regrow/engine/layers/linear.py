@@ -31,20 +31,11 @@ class Linear(Layer):
         self._forward = [(self.out[at], weight[at], source.out[at]) for at in places.each]
         if self.grad is None:
             return
-        grad = self.grad
-        weight_grad = setting.gradient(step.path, "weight")
-        bias_grad = setting.gradient(step.path, "bias")[..., None] if step.bias else None
-        self._grads = [
-            (
-                grad[at],
-                source.out[at].mT,
-                (weight[at], weight_grad[at]),
-                None if bias is None else bias[at],
-            )
-            for at in places.each
-        ]
-        self._bias_grad = bias_grad
-        to = source.grad
+        grad, to = self.grad, source.grad
+        own = setting.gradient(step.path, "weight")
+        self._bias_grad = setting.gradient(step.path, "bias")[..., None] if step.bias else None
+        self._grads = [(own[at], grad[at], source.out[at].mT) for at in places.each]
+        self._own = [(weight[at], None if bias is None else bias[at]) for at in places.each]
         self._input = (
             [] if to is None else [(to[at], weight[at].mT, grad[at]) for at in places.each]
         )
@@ -63,16 +54,18 @@ class Linear(Layer):
         for out, weight, grad in self._input:
             multiply_(out, weight, grad)
         if self.rates is None:
-            for grad, given, weights, _ in self._grads:
-                multiply_(weights[1], grad, given)
+            for own, grad, given in self._grads:
+                multiply_(own, grad, given)
             if self._bias_grad is not None and self.grad is not None:
                 torch.sum(self.grad, -1, keepdim=True, out=self._bias_grad)  # row by row, of all
             return
-        for number, (grad, given, weights, bias) in enumerate(self._grads):
+        for number, (weight, bias) in enumerate(self._own):
+            _, change, given = self._grads[number]
+            alpha = 1.0
             if isinstance(self.rates, Tensor):
-                change, alpha = grad * -self.rates, 1.0
+                change = change * -self.rates
             else:
-                change, alpha = grad, -self.rates[number]
-            multiply_(weights[0], change, given, beta=1.0, alpha=alpha)
+                alpha = -self.rates[number]
+            multiply_(weight, change, given, beta=1.0, alpha=alpha)
             if bias is not None:
                 bias.add_(change.sum(-1, keepdim=True), alpha=alpha)
