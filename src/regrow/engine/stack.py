@@ -40,16 +40,10 @@ class Stack:
         loss: ``cross-entropy`` of classes, or the ``squared`` error of one number.
 
     Raises:
-        ConfigError: Networks that differ, or none.
+        ConfigError: Networks that differ, or none; one that the engine cannot run: an UnsupportedError.
 
     Edge cases:
-        A network that the engine cannot run: an UnsupportedError. Networks that differ in their tensors: a ShapeError.
-
-    Attributes:
-        program: What they compute.
-        models: The networks.
-        memory: Their parameters, gradients and buffers.
-        batched: Whether one call does all networks.
+        Networks that differ in their tensors: a ShapeError.
 
     Examples:
         >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(3)]
@@ -78,7 +72,7 @@ class Stack:
                 raise ConfigError(
                     f"network {number} computes something else than network 0 (Stack)"
                 )
-        self.memory = Memory(self.models)
+        self.memory = Memory(self.models)  # their parameters, gradients and buffers
         flat = self.memory.parameters.flat
         self._kind = (flat.dtype, flat.device)
         self.batched = flat.device.type != "cpu" if batched is None else batched

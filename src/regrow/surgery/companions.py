@@ -18,15 +18,9 @@ from regrow.surgery.correspondence import by_name, by_order
 class Companion:
     """A copy of the model, and where its tensors are.
 
-    Args:
-        companion: A module: the copy, also inside wrappers (`AveragedModel`, timm's `ModelEmaV3`), or a copy of a part
-            of the model. Or an average that is no module and holds ``shadow_params``, tensors in the order of the
-            model's parameters (diffusers' `EMAModel`, torch_ema's `ExponentialMovingAverage`).
-        tensors: The model's parameters and buffers by name.
-        watched: The layers that may be renewed.
-
-    Raises:
-        ConfigError: It holds none of the watched weights, one with another shape, or tensors that cannot be written.
+    A module: the copy, also inside wrappers (`AveragedModel`, timm's `ModelEmaV3`), or a copy of a part of the model.
+    Or an average that is no module and holds ``shadow_params``, tensors in the order of the model's parameters
+    (diffusers' `EMAModel`, torch_ema's `ExponentialMovingAverage`).
     """
 
     def __init__(
@@ -119,15 +113,11 @@ def _is_moving(average: AveragedModel) -> bool:
 def copy_over_(
     companion: Mapping[str, Tensor], model: Mapping[str, Tensor], edits: Iterable[Edit]
 ) -> None:
-    """Write what was renewed in the model into a copy of it; living entries of the copy stay its own.
-
-    Edge cases:
-        What the copy does not hold (an average of parameters has no running statistics, say) is skipped.
-    """
+    """Write what was renewed in the model into a copy of it; living entries of the copy stay its own."""
     with torch.no_grad():
         for edit in edits:
             copy = companion.get(edit.name)
             if copy is None or not edit.fresh:
-                continue
+                continue  # an average of parameters has no running statistics, say
             mask = edit.mask.to(copy.device)
             copy.copy_(torch.where(mask, model[edit.name].to(copy.device, copy.dtype), copy))

@@ -49,15 +49,12 @@ class Correction:
             self.young[parameter] = entries
 
     def before_step(self) -> None:
-        """Look at tensors with young entries right before the optimizer's step, where that is needed.
-
-        Edge cases:
-            The optimizer's state of a tensor has been cleared: all of it begins anew, and nobody is younger than that.
-        """
+        """Look at tensors with young entries right before the optimizer's step, where that is needed."""
         if not self.young:
             return
         self._snapshots = {}
         for parameter in [each for each in self.young if not self.optimizer.state.get(each)]:
+            # Its state has been cleared: all of it begins anew, and nobody is younger than that.
             del self.young[parameter]
         if isinstance(self.family, MomentFamily) and not any(map(is_coarse, self.young)):
             return

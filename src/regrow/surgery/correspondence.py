@@ -56,11 +56,7 @@ def by_name(
 
 
 def by_order(shadows: Sequence[Tensor], model: Mapping[str, Tensor], *, kind: str) -> list[str]:
-    """The model's names of tensors that lie in the order of its parameters, as averages that are no modules hold them.
-
-    Args:
-        model: The model's tensors by name, parameters in its order; others are passed over.
-    """
+    """The model's names of tensors that lie in the order of its parameters, as in averages that are no modules."""
     parameters: dict[int, str] = {}
     for name, each in model.items():
         if isinstance(each, nn.Parameter):

@@ -27,10 +27,6 @@ class CountedNorms:
 
     Kept by buffer: ``born``, the count at which each channel was renewed, -1 where it is as old as the norm; ``seen``,
     the count when it was last looked at; ``value``, the buffer then.
-
-    Args:
-        model: The bare model.
-        leads: Whether this process's buffers are the ones that count, and not overwritten by another's.
     """
 
     def __init__(self, model: nn.Module, *, leads: bool = True) -> None:
@@ -39,6 +35,7 @@ class CountedNorms:
             for path, module in model.named_modules()
             if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None
             for name in ("running_mean", "running_var")
+            # Of a process that does not lead, another's are written over: but those that all of them have together.
             if leads or isinstance(module, nn.SyncBatchNorm)
         }
         # Those that may come to count, by torch's ``momentum=None``.
@@ -71,14 +68,11 @@ class CountedNorms:
                 self._keep(edit.name, buffer, born=born, seen=kept["seen"])
 
     def after_step(self) -> None:
-        """Make the averages of young channels right.
-
-        Edge cases:
-            A norm that has begun to average with a momentum, or counts from 0 again: nobody is young in it any more.
-        """
+        """Make the averages of young channels right."""
         for name in list(self.young):
             module, buffer = self._of(name)
             if module.momentum is not None or buffer is None:
+                # It averages with a momentum now; one that counts from 0 again is seen to in `_settle`.
                 del self.young[name]
                 continue
             with torch.no_grad():

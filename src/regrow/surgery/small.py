@@ -20,10 +20,7 @@ Small = tuple[SteppedTensor, Grid]
 
 
 class SmallTensors:
-    """Those of one parameter group: what is the same in each step is worked out once.
-
-    That is which birth each entry is of, until somebody is born, and views of the tensors, until their memory moves.
-    """
+    """Those of one parameter group: births of entries, kept until somebody is born, and views, until memory moves."""
 
     def __init__(self) -> None:
         self._grids: list[Grid] = []

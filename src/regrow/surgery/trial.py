@@ -46,9 +46,6 @@ def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     Such a class is known by its name, and its next version may compute something else under the same name. So its own
     step is run on a few numbers, with this optimizer's options: entries that are renewed between two steps must go on
     as in a parameter of their own. It costs some milliseconds, and nothing of the optimizer is touched.
-
-    Edge cases:
-        A version that is not among those the tests have seen, and whose steps are the known ones: a RegrowWarning.
     """
     family = family_of(optimizer, reset_state=reset_state)
     kind = known_kind(optimizer)
@@ -70,6 +67,7 @@ def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
         raise OptimizerError(
             f"{called} does not step as the versions that are known do ({tested}): it {found}. {ZERO}; {LEAVE}"
         )
+    # Whose steps are the known ones, while no test has seen the version.
     if version is None or not _numbers(first) <= _numbers(version) <= _numbers(last):
         warnings.warn(
             f"{called} is not among the versions that regrow is tested with ({tested}); {_STEPS} steps of it on a few "

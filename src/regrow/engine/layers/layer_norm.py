@@ -72,11 +72,9 @@ class _BackPiece:
 class LayerNorm(Portions):
     """y = g n + b with n = (x - m) r, sample by sample; m the mean of x over its F features, r = 1 / sqrt(var + eps).
 
-    With d the gradient of y and e = g d:
+    With d the gradient of y and e = g d, and the means over the features:
 
         dL/dg = sum over samples of d n     dL/db = sum of d     dL/dx = r (e - mean of e - n * mean of e n)
-
-    The means of the last are over the features.
     """
 
     def __init__(self, step: LayerNormStep, source: Layer, setting: Setting) -> None:
