@@ -22,7 +22,8 @@ def describe(module: nn.Module, *, path: str) -> Step | None:
     # The exact class: a subclass, or a class that a parametrisation has made, may compute anything.
     maker = _MAKERS.get(type(module))
     if maker is None:
-        raise UnsupportedError(path, f"{type(module).__name__} is not among {_known()}")
+        known = ", ".join(sorted(kind.__name__ for kind in _MAKERS))
+        raise UnsupportedError(path, f"{type(module).__name__} is not among {known}")
     if has_hooks(module):
         raise UnsupportedError(path, "it has hooks, which the engine would not call")
     return maker(module, path)
@@ -143,10 +144,6 @@ def _learnt(module: nn.Module) -> tuple[str, ...]:
 
 def _pair(value: Any) -> tuple[Any, Any]:
     return tuple(value) if isinstance(value, tuple) else (value, value)
-
-
-def _known() -> str:
-    return ", ".join(sorted(kind.__name__ for kind in _MAKERS))
 
 
 _MAKERS: Final[dict[type[nn.Module], Callable[[Any, str], Step | None]]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 from typing import Final
 
 import torch
@@ -30,15 +31,13 @@ class Rows:
         device: torch.device,  # where they are
     ) -> None:
         self._shapes = shapes
-        self._starts: dict[str, int] = {}
-        end = 0
-        for name, shape in shapes.items():
-            self._starts[name] = end
-            end += -(-math.prod(shape) // ALIGNED) * ALIGNED
+        sizes = [-(-math.prod(shape) // ALIGNED) * ALIGNED for shape in shapes.values()]
+        starts = list(accumulate(sizes, initial=0))
+        self._parts = dict(zip(shapes, map(slice, starts, starts[1:]), strict=True))
         # The gaps hold 0, have gradient 0 and state 0, and so stay 0 under every optimizer that goes over a whole row
         # at once.
         # (N, P); between the tensors a few zeros that belong to nobody.
-        self.flat = torch.zeros(networks, end, dtype=dtype, device=device)
+        self.flat = torch.zeros(networks, starts[-1], dtype=dtype, device=device)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,21 +51,19 @@ class Rows:
 
     def all(self, name: str) -> Tensor:
         """One tensor of all networks, (N, *shape): a view."""
-        shape, start = self._shapes[name], self._starts[name]
+        shape, start = self._shapes[name], self._parts[name].start
         part = self.flat[:, start : start + math.prod(shape)]
         return part.unflatten(1, shape) if len(shape) else part.squeeze(1)
 
     def spans(self, of: Collection[str]) -> tuple[slice, ...]:
         """The parts of a row of `flat` that hold these tensors; neighbours together."""
-        ends = [*list(self._starts.values())[1:], self.flat.shape[1]]
         found: list[slice] = []
-        for (name, start), end in zip(self._starts.items(), ends, strict=True):
-            if name not in of:
-                continue
+        for part in [part for name, part in self._parts.items() if name in of]:
             # Neighbours in one slice: a step is then few calls on long memory, whatever number of tensors there are.
-            if found and found[-1].stop == start:
-                start = found.pop().start  # noqa: PLW2901
-            found.append(slice(start, end))
+            if found and found[-1].stop == part.start:
+                found[-1] = slice(found[-1].start, part.stop)
+            else:
+                found.append(part)
         return tuple(found)
 
 

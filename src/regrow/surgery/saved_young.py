@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any, Final, cast
 
 import torch
@@ -102,9 +102,7 @@ def check_tensors(
 ) -> None:
     """Refuse saved tensors that are not whole, or not of this parameter."""
     form = _BORN if _BORN in state else "births"
-    missing = sorted({*_NEEDED, form, *entries, *counts} - set(state))
-    if missing:
-        raise StateError(f"the saved state of '{name}' lacks {', '.join(missing)}")
+    _need(state, {*_NEEDED, form, *entries, *counts}, of=f"'{name}'")
     for key, value in state.items():
         if not isinstance(value, Tensor):
             raise StateError(
@@ -150,10 +148,8 @@ def check_saved_young(
 ) -> None:
     """Refuse the saved state of an `OptimizerSurgeon` that is not whole, or not of this optimizer: a StateError."""
     whole = _mapping(state, of="the optimizer surgeon")
+    _need(whole, {"family", "young"}, of="the optimizer surgeon")
     mine = type(family).__name__
-    missing = sorted({"family", "young"} - set(whole))
-    if missing:
-        raise StateError(f"the saved state of the optimizer surgeon lacks {', '.join(missing)}")
     if whole["family"] != mine:
         raise StateError(
             f"the saved state is of the optimizer family {whole['family']!r}, this one is {mine!r}"
@@ -184,3 +180,9 @@ def _mapping(value: object, *, of: str) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise StateError(f"the saved state of {of} must be a dict, got {type(value).__name__}")
     return cast("Mapping[Any, Any]", value)
+
+
+def _need(state: Mapping[Any, Any], keys: Set[str], *, of: str) -> None:
+    missing = sorted(keys - set(state))
+    if missing:
+        raise StateError(f"the saved state of {of} lacks {', '.join(missing)}")
