@@ -21,13 +21,8 @@ from regrow.engine.layers.strided_conv2d import StridedConv2d
 __all__ = ["Images", "Layer", "Linear", "Setting", "layer_of"]
 
 
-def _conv2d(step: steps.Conv2dStep, source: Layer, setting: Setting) -> Layer:
-    kind = Conv2d if step.stride == (1, 1) else StridedConv2d
-    return kind(step, source, setting)
-
-
 _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
-    steps.Conv2dStep: _conv2d,
+    steps.Conv2dStep: Conv2d,
     steps.LinearStep: Linear,
     steps.ReLUStep: ReLU,
     steps.LeakyReLUStep: LeakyReLU,
@@ -42,4 +37,7 @@ _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
 
 def layer_of(step: steps.Step, source: Layer, setting: Setting) -> Layer:
     """Build a layer with its memory."""
-    return _LAYERS[type(step)](step, source, setting)
+    kind = _LAYERS[type(step)]
+    if isinstance(step, steps.Conv2dStep) and step.stride != (1, 1):
+        kind = StridedConv2d
+    return kind(step, source, setting)

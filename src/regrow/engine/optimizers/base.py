@@ -31,9 +31,7 @@ class Part:
     value: Tensor  # the parameters, (P,), or (N, P) of all
     grad: Tensor  # their gradients
     states: dict[str, Tensor]  # the optimizer state of each number, by key
-    spare: (
-        Tensor  # memory to work in, that belongs to nobody; empty where the optimizer works in none
-    )
+    spare: Tensor  # nobody's memory, to work in; empty where that is not needed
     portion: int  # the network, 0 of all
     first: int  # the number of the first of the tensors: all have its count of steps
 
