@@ -37,7 +37,6 @@ _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
 
 def layer_of(step: steps.Step, source: Layer, setting: Setting) -> Layer:
     """Build a layer with its memory."""
-    kind = _LAYERS[type(step)]
     if isinstance(step, steps.Conv2dStep) and step.stride != (1, 1):
-        kind = StridedConv2d
-    return kind(step, source, setting)
+        return StridedConv2d(step, source, setting)
+    return _LAYERS[type(step)](step, source, setting)
