@@ -1,7 +1,4 @@
-"""What a stack has answered, kept step by step and judged for many steps at once.
-
-Filled by the losses (`engine/loss.py`), asked by the laboratory (`lab/engines/stack.py`) at an epoch's end.
-"""
+"""What a stack has answered, kept by the losses step by step, and judged for many steps at once when an epoch ends."""
 
 from __future__ import annotations
 

@@ -105,10 +105,7 @@ class Memory:
             )
 
     def show_gradients(self, hidden: Collection[str] = ()) -> None:
-        """Let each parameter's ``grad`` be its part of the gradients, also where somebody has taken it away.
-
-        Of parameters whose gradients are not worked out, the `hidden` ones, it is None.
-        """
+        """Let each parameter's ``grad`` be its part of the gradients, also where somebody took it; None of `hidden`."""
         for known in self._grads:
             for name, parameter, grad in known:
                 # `zero_grad()` sets gradients to None, and a user's own code may too: the views are put back at each
@@ -128,12 +125,10 @@ class Memory:
     def release(self) -> None:
         """Give each network memory of its own again, with the numbers as they are, and no gradients."""
         for model in self._models:
-            for parameter in model.parameters():
+            for _, tensor in _tensors(model):
                 # The gradients are views of the stack's memory: one that stays would keep all of it.
-                parameter.grad = None
-                _move_(parameter, torch.empty_like(parameter))
-            for buffer in model.buffers():
-                _move_(buffer, torch.empty_like(buffer))
+                tensor.grad = None
+                _move_(tensor, torch.empty_like(tensor))
 
 
 def _move_(tensor: Tensor, place: Tensor) -> None:

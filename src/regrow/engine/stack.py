@@ -40,10 +40,10 @@ class Stack:
         loss: ``cross-entropy`` of classes, or the ``squared`` error of one number.
 
     Raises:
-        ConfigError: Networks that differ, or none; one that the engine cannot run: an UnsupportedError.
+        ConfigError: Networks that differ, or none.
 
     Edge cases:
-        Networks that differ in their tensors: a ShapeError.
+        A network that the engine cannot run: an UnsupportedError. Networks that differ in their tensors: a ShapeError.
 
     Examples:
         >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(3)]
@@ -195,7 +195,6 @@ class Stack:
     def _plan(
         self, images: tuple[int, ...], dtype: torch.dtype, device: torch.device, *, learns: bool
     ) -> Plan:
-        """The plan for images of a shape."""
         key = (images, dtype, device, learns)
         plan = self._plans.get(key)
         if plan is not None:

@@ -32,7 +32,6 @@ def unwrap_optimizer(optimizer: object) -> Optimizer:
 
 
 def _within(holder: object) -> object | None:
-    """What a wrapper holds."""
     if any(f"{kind.__module__}.{kind.__qualname__}" == _LOOKAHEAD for kind in type(holder).__mro__):
         return getattr(holder, "_base_optimizer", None)
     return getattr(holder, "optimizer", None)

@@ -42,10 +42,9 @@ class Linear(Layer):
 
     def forward(self) -> None:
         """One product a network."""
-        beta = 0.0
+        beta = 0.0 if self._bias is None else 1.0
         if self._bias is not None:
             self.out.copy_(self._bias)
-            beta = 1.0
         for out, weight, given in self._forward:
             multiply_(out, weight, given, beta=beta)
 

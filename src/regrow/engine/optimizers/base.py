@@ -46,25 +46,17 @@ class StackOptimizer(ABC):
     The step is made here, on whole rows of the stack's memory. The torch optimizers say how (their learning rates are
     read at every step, so that schedulers may write them) and hold the state (its tensors are views), so that they
     can be saved, loaded and edited as always; their own ``step`` need not be called, and may be.
-
-    Args:
-        stack: The networks.
-        optimizers: Of each network, over all its parameters, in one group.
-        entries: Keys of the optimizer state of each number.
-        works: Whether a step needs spare memory.
-        counts: Whether it counts the steps of each tensor, under ``step``.
-        folded: Paths of dense layers whose step is part of the backward pass in `train`.
     """
 
     def __init__(
         self,
-        stack: Stack,
-        optimizers: Sequence[Optimizer],
+        stack: Stack,  # the networks
+        optimizers: Sequence[Optimizer],  # of each network, over all its parameters, in one group
         *,
-        entries: Sequence[str],
-        works: bool,
-        counts: bool = False,
-        folded: Collection[str] = (),
+        entries: Sequence[str],  # keys of the optimizer state of each number
+        works: bool,  # a step needs spare memory
+        counts: bool = False,  # it counts the steps of each tensor, under ``step``
+        folded: Collection[str] = (),  # dense layers whose step is part of the backward pass
     ) -> None:
         self.stack = stack
         self.optimizers = tuple(optimizers)
