@@ -16,7 +16,6 @@ from regrow.surgery.correction import Correction
 from regrow.surgery.optimizers.base import LEAVE, options_by_parameter
 from regrow.surgery.saved_young import check_saved_young, loaded, saved
 from regrow.surgery.trial import tried_family
-from regrow.surgery.young import begin_
 
 
 def apply_edits_(tensors: Mapping[str, Tensor], edits: Iterable[Edit]) -> None:
@@ -29,14 +28,8 @@ def apply_edits_(tensors: Mapping[str, Tensor], edits: Iterable[Edit]) -> None:
     with torch.no_grad():
         for edit in edits:
             tensor = tensors[edit.name]
-            mask = edit.mask.to(tensor.device)
-            tensor.copy_(
-                torch.where(
-                    mask,
-                    torch.as_tensor(edit.value, dtype=tensor.dtype, device=tensor.device),
-                    tensor,
-                )
-            )
+            value = torch.as_tensor(edit.value, dtype=tensor.dtype, device=tensor.device)
+            tensor.copy_(torch.where(edit.mask.to(tensor.device), value, tensor))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +52,6 @@ class OptimizerSurgeon:
     function of their state after it, so that a difference is added; for the others the tensor is kept right
     before the step, and the young entries' new value is computed from it and written over. Neither
     touches an entry that is not young. An age is dropped when it no longer matters.
-
-    Raises:
-        ValueError: `other` works on another optimizer.
-
-    Edge cases:
-        An optimizer that cannot be followed is an OptimizerError that says why, and what can be done.
     """
 
     def __init__(
@@ -111,10 +98,6 @@ class OptimizerSurgeon:
 
         Not buffers, living entries that are only shifted, and what another optimizer holds. A tensor that the optimizer
         has not stepped yet has nothing to forget.
-
-        Edge cases:
-            A parameter is complex, or has left the optimizer, or the optimizer keeps of it what cannot be edited for
-            one filter: an OptimizerError.
         """
         found: list[Target] = []
         groups, kind = options_by_parameter(self._optimizer), type(self._optimizer).__name__
@@ -143,28 +126,16 @@ class OptimizerSurgeon:
         return found
 
     def reset(self, edits: Iterable[Edit]) -> None:
-        """Begin the optimizer's state of the edited entries anew: `check` and `begin` in one.
-
-        Edge cases:
-            What `check` refuses is refused here too, and nothing is changed then.
-        """
+        """Begin the optimizer's state of the edited entries anew; where `check` refuses, nothing is changed."""
         self.begin(self.check(edits))
 
     def begin(self, targets: Iterable[Target]) -> None:
         """Let entries that were renewed begin anew in the optimizer."""
-        defaults = self._optimizer.defaults
         with torch.no_grad():
             for target in targets:
-                begin_(
-                    self.young,
-                    target.parameter,
-                    target.mask,
-                    state=self._optimizer.state[target.parameter],
-                    group=target.group,
-                    defaults=defaults,
-                    family=self._family,
-                    name=self._names[target.name],
-                    ages=self._ages,
+                name, group = self._names[target.name], target.group
+                self._correction.begin_(
+                    target.parameter, target.mask, group=group, name=name, ages=self._ages
                 )
 
     def clear(self, edits: Iterable[Edit]) -> None:
@@ -192,10 +163,8 @@ class OptimizerSurgeon:
     def after_step(self) -> None:
         """Make the step that the optimizer has just made right for entries younger than their tensor.
 
-        Edge cases:
-            A step was made, and `before_step`, which this optimizer needs, was not called before it: an OptimizerError.
-            Called again after the same step (by a second recipe on this optimizer): nothing is left to do.
-            A tensor without gradient, a fused step that a gradient scaler has cancelled: nobody has grown older.
+        Called again after the same step (by a second recipe on this optimizer), nothing is left to do; of a tensor
+        without gradient, and of a fused step that a gradient scaler has cancelled, nobody has grown older.
         """
         self._correction.after_step()
 
@@ -214,22 +183,13 @@ class OptimizerSurgeon:
         return {"family": type(self._family).__name__, "young": young}
 
     def check_state(self, state: object) -> None:
-        """Raise the StateError that `load_state_dict` would raise, and change nothing.
-
-        Edge cases:
-            A state that is not whole, of another kind of optimizer or of other parameters, and one whose optimizer's
-            own was not loaded.
-        """
+        """Raise the StateError that `load_state_dict` would raise, and change nothing."""
         check_saved_young(
             state, family=self._family, optimizer=self._optimizer, parameters=self._mine()
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a saved state; the optimizer's own is loaded before, by its own method.
-
-        Edge cases:
-            What `check_state` refuses is a StateError, and nothing is changed.
-        """
+        """Resume from a saved state; the optimizer's own is loaded before, by its own method."""
         self.check_state(state)
         groups = options_by_parameter(self._optimizer)
         for name, parameter in self._mine().items():

@@ -28,7 +28,6 @@ from regrow.surgery.optimizers import (
     family_of,
     known_kind,
 )
-from regrow.surgery.young import begin_
 
 _SHAPES: Final = ((3, 2, 1, 1), (3,))
 _STEPS: Final = 12
@@ -144,16 +143,8 @@ def _distance(
                     mask = _last_of(parameter, axis)
                     parameter.copy_(torch.where(mask, fresh_values[k], parameter))
                     owner.copy_(torch.where(mask, len(parts), owner))
-                    begin_(
-                        correction.young,
-                        parameter,
-                        mask,
-                        state=live_optimizer.state[parameter],
-                        group=live_optimizer.param_groups[0],
-                        defaults=live_optimizer.defaults,
-                        family=family,
-                        name=str(k),
-                    )
+                    group = live_optimizer.param_groups[0]
+                    correction.begin_(parameter, mask, group=group, name=str(k))
                 parts.append(fresh(fresh_values))
     return furthest / way if way > 0.0 else float("inf")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from regrow.surgery.blocks import Grid, grid_of
-from regrow.surgery.optimizers.base import Family
-from regrow.surgery.optimizers.slow import SLOW, begin_slow_
-from regrow.surgery.optimizers.step import Options
 
 Count = float | Tensor
 """A count of updates: a number where it is in the host's memory, a tensor where reading it would wait for a device."""
@@ -51,15 +48,7 @@ class Births:
 
 
 def by_part(numbers: Tensor) -> dict[str, Tensor]:
-    """Say numbers of births by row and by column, if that can be.
-
-    Examples:
-        >>> found = by_part(torch.tensor([[2, 2, 2], [0, 1, 0]]))
-        >>> found["rows"].tolist(), found["columns"].tolist()
-        ([[2], [0]], [[0, 1, 0]])
-        >>> list(by_part(torch.tensor([[2, 0], [0, 2]])))
-        ['entries']
-    """
+    """Say numbers of births by row and by column, if that can be."""
     if numbers.shape[1:].numel() == 1:
         return {"rows": numbers}
     if numbers.shape[0] == 1:
@@ -81,16 +70,7 @@ def with_births(
     newborn: Mapping[str, Tensor],
     horizon: int | None,
 ) -> Births | None:
-    """Enter new births.
-
-    Examples:
-        >>> rows, columns = torch.tensor([[True], [False]]), torch.tensor([[False, True]])
-        >>> first = with_births(None, rows, now=torch.tensor(3.0), newborn={}, horizon=9)
-        >>> both = with_births(first, columns, now=torch.tensor(5.0), newborn={}, horizon=9)
-        >>> both.counts[both.numbers()]
-        tensor([[3., 5.],
-                [0., 5.]])
-    """
+    """Enter new births."""
     there = mask.device
     parts: dict[str, Tensor] = {}
     counts, kept = torch.zeros(1, dtype=now.dtype, device=there), dict(newborn)
@@ -108,16 +88,7 @@ def with_births(
 
 
 def without(births: Births, *, older: Count | None, horizon: int | None) -> Births | None:
-    """Leave out who has grown up, births of which no entry is left, and parts that say nothing.
-
-    Examples:
-        >>> births = Births(
-        ...     counts=torch.tensor([0.0, 2.0, 6.0]), parts={"rows": torch.tensor([1, 0, 2], dtype=torch.int32)}
-        ... )
-        >>> left = without(births, older=torch.tensor(9.0), horizon=5)
-        >>> left.counts.tolist(), left.parts["rows"].tolist()
-        ([0.0, 6.0], [0, 0, 1])
-    """
+    """Leave out who has grown up, births of which no entry is left, and parts that say nothing."""
     counts = births.counts
     young = torch.ones_like(counts, dtype=torch.bool)
     if older is not None and horizon is not None:
@@ -176,14 +147,7 @@ Places = tuple[slice | Tensor, ...]
 
 
 def places(births: Births) -> tuple[Places, Tensor]:
-    """Where the young part of a tensor is: work is done there only.
-
-    Examples:
-        >>> rows = torch.tensor([[0], [1], [0]], dtype=torch.int32)
-        >>> at, numbers = places(Births(counts=torch.tensor([0.0, 4.0]), parts={"rows": rows}))
-        >>> torch.arange(6).reshape(3, 2)[at], numbers
-        (tensor([[2, 3]]), tensor([[1]], dtype=torch.int32))
-    """
+    """Where the young part of a tensor is: work is done there only."""
     numbers = births.numbers()
     if not numbers.shape:
         return (), numbers  # one number, such as a temperature
@@ -195,12 +159,7 @@ def places(births: Births) -> tuple[Places, Tensor]:
 
 
 def ages(counts: Tensor, *, step: Count) -> Tensor:
-    """How old those are who were born together.
-
-    Examples:
-        >>> ages(torch.tensor([0.0, 2.0, 6.0]), step=torch.tensor(7.0))
-        tensor([7., 5., 1.], dtype=torch.float64)
-    """
+    """How old those are who were born together."""
     exact = torch.float32 if counts.device.type == "mps" else torch.float64
     now = step.to(exact) if isinstance(step, Tensor) else step
     return (now - counts.to(exact)).clamp(min=1.0)
@@ -273,57 +232,3 @@ class YoungEntries:
         for key in ("young", "grid", "_eldest"):
             self.__dict__.pop(key, None)
         return True
-
-
-def begin_(
-    young: dict[nn.Parameter, YoungEntries],
-    parameter: nn.Parameter,
-    mask: Tensor,
-    *,
-    state: Mapping[str, Any],
-    group: Options,
-    defaults: Options,
-    family: Family,
-    name: str,
-    ages: bool = True,
-) -> None:
-    """Let the marked entries of a tensor, which the optimizer has stepped before, begin anew in it.
-
-    What is kept of them is that of fresh ones, and where later steps depend on the age, they are noted in `young`.
-    Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
-    with all born at once its own steps are right then. Without `ages` nobody is noted, and nobody told.
-    """
-    family.begin_(parameter, state, mask, group=group, defaults=defaults)
-    if SLOW in state:
-        begin_slow_(parameter, state, mask)
-    if not (ages and family.knows_age(group)):
-        return
-    known = young.get(parameter)
-    count = None
-    if not family.counts:
-        own = None if known is None else known.count
-        count = torch.zeros((), dtype=torch.float32, device="cpu") if own is None else own
-    now: Tensor = state["step"] if count is None else count
-    if family.only_counts and not bool(now):
-        return  # all of the tensor was renewed right before, and nobody is younger than that
-    births = with_births(
-        None if known is None else known.births,
-        mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape),
-        now=now,
-        newborn=family.newborn(state, group),
-        horizon=family.horizon(group),
-    )
-    first = oldest_of_all(births) if births is not None and family.only_counts else 0
-    if births is not None and first:
-        now.sub_(births.counts[first].to(now.device))
-        births = since(births, first)
-    if births is None:
-        young.pop(parameter, None)
-    else:
-        young[parameter] = YoungEntries(
-            name=name,
-            parameter=parameter,
-            births=births,
-            seen=now.item() if now.is_cpu else now.detach().clone(),
-            count=count,
-        )
