@@ -126,10 +126,7 @@ class Stack:
             return found
 
     def columns(self, samples: int, shape: tuple[int, ...]) -> Tensor | None:
-        """Where `learn` reads a batch of each network's own, (N, pixels, B): who has the images turned lays them there.
-
-        None where batches of that size do not lie so.
-        """
+        """Where others lay a batch of each network's own for `learn`, (N, pixels, B); None where it does not lie so."""
         return None if self.batched else self._own(samples, shape).columns
 
     def learn(

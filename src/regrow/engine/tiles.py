@@ -18,13 +18,11 @@ calls, which is most of the time of small networks."""
 
 
 def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dtype) -> int:
-    """As many samples as have room. By the network alone: how many others are in the stack must change nothing.
-
-    Shapes that do not fit the layers give any number; the layers refuse them.
-    """
+    """As many as have room, by the network alone: how many others are in the stack must change nothing."""
     if len(shape) != 3:
         return LEAST
     _, height, width = shape
+    # Shapes that do not fit the layers give any number; the layers refuse them.
     largest = 1
     for step in program.steps:
         if isinstance(step, Conv2dStep):

@@ -152,6 +152,8 @@ class Correction:
         cancelled = getattr(self.optimizer, "found_inf", None)
         if cancelled is not None and bool(cancelled):
             return
+        # Called again after the same step (by a second recipe on this optimizer), nothing is left to do; of a tensor
+        # without gradient, and of a fused step that a gradient scaler has cancelled, nobody has grown older.
         groups, family = options_by_parameter(self.optimizer), self.family
         bundles: dict[tuple[object, ...], list[YoungEntries]] = {}
         with torch.no_grad():

@@ -45,13 +45,13 @@ class Target:
 class OptimizerSurgeon:
     """Keeps the state of renewed entries as if they were alone in their optimizer.
 
-    What is kept of an entry is given the value of a fresh one. What an optimizer has once for a whole
-    tensor (a step count, a product of momenta, a learning rate) is left to the neighbours, and for entries younger
-    than their tensor each step is made right, after the optimizer has made it, with a count of their own.
-    Two ways, whichever is exact at the least cost (see the families): Adam's kin have a step that is a
-    function of their state after it, so that a difference is added; for the others the tensor is kept right
-    before the step, and the young entries' new value is computed from it and written over. Neither
-    touches an entry that is not young. An age is dropped when it no longer matters.
+    What is kept of an entry is given the value of a fresh one. What an optimizer has once for a whole tensor (a step
+    count, a product of momenta, a learning rate) is left to the neighbours, and for entries younger than their tensor
+    each step is made right, after the optimizer has made it, with a count of their own. Two ways, whichever is exact at
+    the least cost (see the families): Adam's kin have a step that is a function of their state after it, so that a
+    difference is added; for the others the tensor is kept right before the step, and the young entries' new value is
+    computed from it and written over. Neither touches an entry that is not young. An age is dropped when it no longer
+    matters.
     """
 
     def __init__(
@@ -161,11 +161,7 @@ class OptimizerSurgeon:
         self._correction.before_step()
 
     def after_step(self) -> None:
-        """Make the step that the optimizer has just made right for entries younger than their tensor.
-
-        Called again after the same step (by a second recipe on this optimizer), nothing is left to do; of a tensor
-        without gradient, and of a fused step that a gradient scaler has cancelled, nobody has grown older.
-        """
+        """Make the step that the optimizer has just made right for entries younger than their tensor."""
         self._correction.after_step()
 
     def _mine(self) -> dict[str, nn.Parameter]:

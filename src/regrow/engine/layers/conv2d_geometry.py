@@ -1,7 +1,4 @@
-"""Where the numbers of a convolution lie: its unfolded input U, and what the kernel's rows and columns see of it.
-
-What has no word on its stride holds for any; rows, columns and unfolded columns are those of stride 1.
-"""
+"""Where the numbers of a convolution lie: its unfolded input U, and what the kernel's rows and columns see of it."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from regrow.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """The sizes of one convolution, and views by them."""
+    """The sizes of one convolution, and views by them; rows, columns and U are those of stride 1."""
 
     step: Conv2dStep  # what is computed
     padded: tuple[int, int]  # height and width of the input with its border
