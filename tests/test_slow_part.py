@@ -37,7 +37,7 @@ def part() -> ModuleType:
         ("src/regrow/lab/store.py", "tests/lab/sharing/test_trouble.py"),
         ("tests/graph/nets.py", "tests/graph/test_trace.py"),
         ("tests/loop/test_attach.py", "tests/loop/test_attach.py"),
-        ("src/regrow/functional/rates.py", "tests/contract/test_resume.py"),
+        ("src/regrow/surgery/optimizers/asgd.py", "tests/contract/test_resume.py"),
     ],
 )
 def test_what_was_touched_comes_first(part: ModuleType, changed: str, first: str) -> None:

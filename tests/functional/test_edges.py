@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from regrow.functional import edges
+from regrow.weighing import edges
 
 MANY: Final = edges._LARGE
 

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from regrow.functional.grafting import own_share
-from regrow.functional.information import filter_entropies, weight_entropy
+from regrow.functional import filter_entropies, own_share, weight_entropy
 
 
 def loop(values: list[float], *, bins: int, drop_maximum: bool) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, optim
 
 from regrow.functional import adam_update, adamax_update, nadam_update, radam_update
-from regrow.functional.moments import bias_correction
+from regrow.surgery.optimizers.step import bias_correction
 
 LR = 0.01
 

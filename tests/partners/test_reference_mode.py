@@ -9,7 +9,7 @@ from torch import nn
 from crossed import crossed, pairs
 from partners import oracle
 from partners.nets import Depthwise, Plain, Residual, attach, copies, random
-from regrow.functional.information import weight_entropy
+from regrow.functional import weight_entropy
 
 SETTINGS = {"mode": "reference", "drop_maximum": True, "decimals": 2}
 

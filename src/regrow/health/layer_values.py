@@ -15,18 +15,18 @@ from torch import Tensor
 
 from regrow.draw import resolve_initialiser
 from regrow.functional.activity import relative_activity
-from regrow.functional.duplicates import largest_cosine
 from regrow.functional.gradient import relative_gradient
-from regrow.functional.information import weight_l1
-from regrow.functional.isometry import deviation_of_products
 from regrow.functional.overlap import overlap_of_products
 from regrow.functional.silence import silent
 from regrow.graph.filters import Filters, Norm
 from regrow.graph.flows import Factor
 from regrow.graph.slices import rows
+from regrow.health.duplicates import largest_cosine
 from regrow.health.input_reading import InletReading
+from regrow.health.isometry import deviation_of_products
 from regrow.health.thresholds import Thresholds
 from regrow.health.unit_reading import UnitReading
+from regrow.weighing.information import weight_l1
 
 _MIRRORED: Final = 512
 """From so many units on it pays to work half of their products out."""

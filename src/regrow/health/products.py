@@ -11,9 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.functional.duplicates import largest_cosine
-from regrow.functional.spectrum import effective_rank, share_rank, singular_values
+from regrow.health.duplicates import largest_cosine
 from regrow.health.pass_values import exact
+from regrow.health.spectrum import effective_rank, share_rank, singular_values
 
 MOST_UNITS: Final = 1024
 """Of more units these many, evenly spaced, are compared with each other: the products of all would fill the memory."""

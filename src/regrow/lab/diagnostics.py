@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
-from regrow.functional.information import invalid_shares, weight_entropy
 from regrow.functional.overlap import filter_overlap
 from regrow.graph import trace
 from regrow.graph.slices import rows
@@ -24,6 +23,7 @@ from regrow.lab.rankings import compare_rankings, probe_for_rankings
 from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
 from regrow.study.trials import TrialSpec
 from regrow.study.views import BELOW
+from regrow.weighing.information import invalid_shares, weight_entropy
 
 
 def overlap_of(

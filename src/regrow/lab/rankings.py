@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from regrow.criteria import Criterion, FilterOverlap, Observation, Signal
-from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.graph import Filters
+from regrow.lab.agreement import rank_correlation, value_correlation
 from regrow.lab.measure import finite_or_none
 from regrow.loop.measure.probe import Probe
 from regrow.recipes.repr import rankings

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from regrow.functional.gain_control import arithmetic
+from regrow.nn.formula import arithmetic
 from regrow.nn.plain import are_plain
 from regrow.nn.rows import Gradients, Numbers, SavedTensors, control_rows, row_gradients
 

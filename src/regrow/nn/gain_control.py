@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from regrow._checks import check_choice, check_finite, check_whole
 from regrow.errors import ConfigError, ShapeError
-from regrow.functional.gain_control import check_maps
+from regrow.nn.formula import check_maps
 from regrow.nn.kernel import controlled
 
 SinglePosition = Literal["error", "pass_through", "formula"]

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.functional.gain_control import gain_control
+from regrow.nn.formula import gain_control
 from regrow.nn.function import GainControlFunction
 from regrow.nn.plain import are_plain
 from regrow.nn.traced import TracedGainControl

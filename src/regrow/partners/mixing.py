@@ -12,8 +12,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from regrow.functional.grafting import blend
-
 _PIECE: Final = 1 << 17
 """Entries that are looked at in one go: half a megabyte in float32."""
 
@@ -139,3 +137,42 @@ def _root(squares: list[Tensor]) -> float:
         return math.sqrt(squares[0].real.item())
     found: list[float] = torch.stack(squares).real.tolist()
     return math.sqrt(math.fsum(found))
+
+
+def blend(own: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Mix two tensors.
+
+        share * own + (1 - share) * partner
+
+    Worked out from the one that keeps more, by the difference of both, so that two networks that take from each other
+    come out alike:
+
+        own + (1 - share) (partner - own)    or    partner + share (own - partner)
+
+    Args:
+        own: Any shape, floating point or complex.
+        partner: The same shape.
+        share: Broadcasts to it.
+
+    Returns:
+        A tensor like `own`; 16-bit numbers are mixed in float32.
+
+    Edge cases:
+        Equal numbers stay, whatever the share. A share of 1/2 gives the mean of both, with the same bits from both
+        sides. Entries with a share of their own that is 1 keep their bits, also where the partner's are no numbers.
+
+    Examples:
+        >>> blend(torch.tensor([1.0, 5.0]), torch.tensor([3.0, 5.0]), torch.tensor(0.75))
+        tensor([1.5000, 5.0000])
+    """
+    kind = torch.promote_types(own.dtype, torch.float32)
+    mine, theirs = own.to(kind), partner.to(own.device, kind)
+    weight = share.detach().to("cpu", torch.float64)
+    # The smaller of both shares is exact in float64: it is rounded once, and alike on both sides.
+    smaller = torch.where(weight < 0.5, weight, 1.0 - weight).to(own.device, kind)
+    keeps, even, alone = (
+        each.to(own.device) for each in (weight > 0.5, weight == 0.5, weight == 1.0)
+    )
+    most, least = torch.where(keeps, mine, theirs), torch.where(keeps, theirs, mine)
+    mixed = torch.where(even, (mine + theirs) * 0.5, torch.lerp(most, least, smaller))
+    return torch.where(alone & (weight.ndim > 0), own, mixed.to(own.dtype))

@@ -1,4 +1,4 @@
-"""Isometry: the weights of every layer become the nearest ones that keep lengths."""
+"""Isometry: the weights of every layer become the nearest ones that keep lengths, by Newton and Schulz (FIRE)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regrow._checks import check_whole
-from regrow.functional.isometry import isometric
 from regrow.graph.slices import rows, unrows
 from regrow.renewal.network.base import NetworkRenewal, NetworkTensor
 
@@ -58,3 +59,69 @@ class Isometry(NetworkRenewal):
         by_filter = rows(tensor.value, filters).reshape(groups, outputs, -1, kernel)
         made = isometric(by_filter.permute(0, 3, 1, 2), iterations=self.iterations)
         return unrows(made.permute(0, 2, 3, 1).reshape(filters.count, -1), filters)
+
+
+def polar_factor(
+    matrix: Float[Tensor, "*S R C"], *, iterations: int = 10
+) -> Float[Tensor, "*S R C"]:
+    """The semi-orthogonal matrix next to a matrix: the same singular vectors, and singular values of 1, nearly.
+
+        X_0 = W / |W|_F,        X_{k+1} = 1.5 X_k - 0.5 X_k X_k^T X_k
+
+    Args:
+        matrix: (*S, R, C), wide or tall. Read, never written.
+        iterations: How many; each makes small singular values at most half as large again.
+
+    Returns:
+        (*S, R, C) in `matrix`'s dtype; worked out in float32 at least.
+
+    Edge cases:
+        A matrix of zeros stays one, and so does each row or column of zeros: what is dead is not revived.
+        Singular values far below the length of the matrix are still below 1 at the end: after 10 iterations those
+        below about 1.5^-10, one in sixty.
+
+    Source:
+        FIRE, ICLR 2026 (arXiv 2602.08040), as released (isaac7778/FIRE); Higham, "Functions of Matrices", 2008,
+        Section 8.3.
+
+    Examples:
+        >>> polar_factor(torch.tensor([[3.0, 0.0], [0.0, -2.0]]))
+        tensor([[ 1.,  0.],
+                [ 0., -1.]])
+    """
+    wide = torch.promote_types(matrix.dtype, torch.float32)
+    x = matrix.to(wide)
+    flat = x.shape[-2] <= x.shape[-1]
+    x = x if flat else x.mT
+    length = torch.linalg.matrix_norm(x, keepdim=True)
+    x = x / torch.where(length > 0, length, 1.0)
+    for _ in range(iterations):
+        x = 1.5 * x - 0.5 * (x @ x.mT) @ x
+    return (x if flat else x.mT).to(matrix.dtype)
+
+
+def isometric(
+    taps: Float[Tensor, "*S K O I"], *, iterations: int = 10
+) -> Float[Tensor, "*S K O I"]:
+    """A layer's weight as the nearest one that keeps lengths, at the scale at which it keeps what units give.
+
+        sqrt(O / I) / K  *  polar factor of each tap
+
+    Args:
+        taps: (*S, K, O, I), one matrix for each of the K positions of a kernel; K = 1 for a dense layer. Read, never
+            written.
+        iterations: As in `polar_factor`.
+
+    Returns:
+        (*S, K, O, I) in the dtype of `taps`.
+
+    Source:
+        FIRE, as in `polar_factor`.
+
+    Examples:
+        >>> isometric(torch.tensor([[[2.0], [0.0], [0.0], [0.0]]]))[0, :, 0]
+        tensor([2., 0., 0., 0.])
+    """
+    kernel, outputs, inputs = taps.shape[-3:]
+    scale = math.sqrt(outputs / inputs) / kernel
+    return scale * polar_factor(taps, iterations=iterations)

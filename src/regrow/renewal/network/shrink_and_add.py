@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+import torch
 from torch import Tensor
 
 from regrow._checks import check_choice, check_not_negative
-from regrow.functional.shrinking import shrink_and_add
 from regrow.renewal.network.base import NOTHING, NetworkNeed, NetworkRenewal, NetworkTensor
 
 
@@ -76,3 +76,35 @@ class ShrinkAndAdd(NetworkRenewal):
         return shrink_and_add(
             tensor.value, other.to(tensor.value.device), shrink=self.shrink, add=self.noise
         )
+
+
+def shrink_and_add(value: Tensor, other: Tensor, *, shrink: float, add: float) -> Tensor:
+    """Parameters made smaller, with a share of others added.
+
+        shrink * value + add * other
+
+    What a network has learnt keeps its direction, and gives way to what is new: gradients of old and new examples
+    are of one size again.
+
+    Args:
+        value: Parameters, of any shape. Read, never written.
+        other: What is added, of the same shape: a fresh draw, or the values of the beginning. Read, never written.
+        shrink: The paper's lambda; 1: nothing is made smaller.
+        add: The paper's gamma; 0: nothing is added.
+
+    Returns:
+        In `value`'s dtype; worked out in float32 at least.
+
+    Edge cases:
+        The two numbers need not add up to 1: with 0.4 and 0.1 a parameter becomes less than half as large.
+
+    Source:
+        Ash, Adams, "On Warm-Starting Neural Network Training", NeurIPS 2020, Section 4.
+        https://arxiv.org/abs/1910.08475
+
+    Examples:
+        >>> shrink_and_add(torch.tensor([1.0, -2.0]), torch.tensor([0.0, 10.0]), shrink=0.5, add=0.1)
+        tensor([0.5000, 0.0000])
+    """
+    wide = torch.promote_types(value.dtype, torch.float32)
+    return (shrink * value.to(wide) + add * other.to(wide)).to(value.dtype)

@@ -7,7 +7,6 @@ from typing import final
 
 from torch import Tensor
 
-from regrow.functional.rates import adagrad_rate
 from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
@@ -43,3 +42,24 @@ class Adagrad(Family):
         return StepResult(
             value=young.value - rate * direction / (young.now("sum").sqrt() + group["eps"])
         )
+
+
+def adagrad_rate(age: Tensor, *, lr: float | Tensor, lr_decay: float) -> Tensor:
+    """Adagrad's learning rate at the age-th update.
+
+        rate[age] = lr / (1 + (age - 1) * lr_decay)
+
+    Args:
+        age: Number of the update, from 1; floating point.
+        lr: Learning rate.
+        lr_decay: The speed of its fall.
+
+    Returns:
+        The rate, of the shape of `age`.
+
+    Examples:
+        >>> import torch
+        >>> adagrad_rate(torch.tensor([1.0, 11.0]), lr=0.5, lr_decay=0.1)
+        tensor([0.5000, 0.2500])
+    """
+    return lr / (1.0 + (age - 1.0) * lr_decay)

@@ -6,9 +6,15 @@ from typing import final
 
 from torch import Tensor
 
-from regrow.functional.moments import adam_update, as_fine, bias_correction
+from regrow.surgery.optimizers.adam import adam_update
 from regrow.surgery.optimizers.recomputed import RecomputedMoments
-from regrow.surgery.optimizers.step import Options, YoungStep, learning_rate
+from regrow.surgery.optimizers.step import (
+    Options,
+    YoungStep,
+    as_fine,
+    bias_correction,
+    learning_rate,
+)
 
 
 @final

@@ -8,12 +8,13 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.functional.moments import as_fine, bias_correction
 from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import (
     Options,
     StepResult,
     YoungStep,
+    as_fine,
+    bias_correction,
     counting_type,
     learning_rate,
 )

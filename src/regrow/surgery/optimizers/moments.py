@@ -1,17 +1,14 @@
-"""Adam, AdamW, RAdam, Adamax: the step is a function of the moments and of the age."""
+"""Families whose step is a function of the moments and of the age: Adam's (`adam.py`) and RAdam's (`rectified.py`)."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import final
 
 import torch
 from torch import Tensor
 
-from regrow.functional.moments import adam_factors, adam_rate, bias_correction, safe_root
-from regrow.functional.rectified import radam_factors, radam_rate
-from regrow.surgery.optimizers.base import Family, updates_until
+from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import (
     FORGOTTEN,
     Options,
@@ -119,117 +116,3 @@ class MomentFamily(Family):
         # In a loop without hooks it was taken after the step. On a GPU that is not known here.
         in_time = (young.before.count != young.step).to(value.device)
         return StepResult(value=torch.where(in_time, again, value))
-
-
-class Adam(MomentFamily):
-    """Also with amsgrad: moments (and their maximum) zeroed, bias corrections of the unit's own age."""
-
-    zeroed = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-
-    def moments(self, group: Options) -> tuple[str, str]:
-        """With amsgrad the maximum."""
-        return "exp_avg", "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
-
-    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
-        """Both bias corrections."""
-        beta1, beta2 = (float(beta) for beta in group["betas"])
-        return adam_factors(age, lr=learning_rate(group), beta1=beta1, beta2=beta2)
-
-    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """Its root."""
-        return safe_root(second)
-
-    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """Adam's."""
-        length, spread = factors
-        return adam_rate(prepared, length, spread, eps=float(group["eps"]))
-
-    def gap(
-        self,
-        second: Tensor,
-        own: Sequence[Tensor],
-        theirs: Sequence[Tensor],
-        *,
-        group: Options,
-        into: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        """Taken with the fraction reduced by the spread: one pass less; and all in two tensors.
-
-        To find memory for each pass takes as long as a pass does. Divided and subtracted in one pass, which rounds as
-        two do, since the factor between them is -1.
-        """
-        above, added = theirs
-        length, spread = own
-        first, other = (None, None) if into is None else into
-        root = safe_root(second, out=first)
-        taken = torch.add(root, added, out=other)
-        torch.div(above, taken, out=taken)
-        below = torch.mul(root, spread, out=first).add_(float(group["eps"]))
-        return taken.addcdiv_(length, below, value=-1)
-
-    def common(self, factors: Sequence[Tensor], *, group: Options) -> Sequence[Tensor]:
-        """Numerator and what is added to the root, both reduced by the spread."""
-        length, spread = factors
-        return length / spread, float(group["eps"]) / spread
-
-
-@final
-class AdamW(Adam):
-    """As Adam; weight decay is decoupled, whether the group says so (torch from 2.7 on) or not."""
-
-    def decoupled(self, group: Options) -> bool:
-        """Always."""
-        return True
-
-
-@final
-class RAdam(MomentFamily):
-    """Moments zeroed; bias corrections and rectification of the unit's own age."""
-
-    zeroed = ("exp_avg", "exp_avg_sq")
-    # The rectification lags by age * beta2^age.
-    rest = FORGOTTEN**1.6
-
-    def moments(self, group: Options) -> tuple[str, str]:
-        """Adam's."""
-        return "exp_avg", "exp_avg_sq"
-
-    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
-        """Bias correction and rectification."""
-        beta1, beta2 = (float(beta) for beta in group["betas"])
-        return radam_factors(age, lr=learning_rate(group), beta1=beta1, beta2=beta2)
-
-    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """The inverse of its root."""
-        return safe_root(second).add_(float(group["eps"])).reciprocal_()
-
-    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """RAdam's."""
-        return radam_rate(prepared, *factors)
-
-
-@final
-class Adamax(MomentFamily):
-    """Moment and decaying maximum zeroed; bias correction of the unit's own age."""
-
-    zeroed = ("exp_avg", "exp_inf")
-
-    def moments(self, group: Options) -> tuple[str, str]:
-        """The maximum in the place of the second."""
-        return "exp_avg", "exp_inf"
-
-    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
-        """One bias correction."""
-        return (learning_rate(group) / bias_correction(float(group["betas"][0]), age),)
-
-    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """Its inverse."""
-        return second.reciprocal()
-
-    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """Adamax's."""
-        return prepared * factors[0]
-
-    def horizon(self, group: Options) -> int:
-        """Until the moment has forgotten that it began at zero; the maximum is not corrected."""
-        return updates_until(float(group["betas"][0]))

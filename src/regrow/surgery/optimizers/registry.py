@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from regrow._checks import check_choice
 from regrow.errors import OptimizerError
 from regrow.surgery.optimizers.adagrad import Adagrad
+from regrow.surgery.optimizers.adam import Adam, Adamax, AdamW
 from regrow.surgery.optimizers.asgd import ASGD
 from regrow.surgery.optimizers.base import LEAVE, Family, coupling
 from regrow.surgery.optimizers.foreign import (
@@ -20,8 +21,8 @@ from regrow.surgery.optimizers.foreign import (
     qualified,
 )
 from regrow.surgery.optimizers.memoryless import Adadelta, RMSprop
-from regrow.surgery.optimizers.moments import Adam, Adamax, AdamW, RAdam
 from regrow.surgery.optimizers.nadam import NAdam
+from regrow.surgery.optimizers.rectified import RAdam
 from regrow.surgery.optimizers.rprop import Rprop
 from regrow.surgery.optimizers.sgd import SGD
 from regrow.surgery.optimizers.zeroed import Zeroed

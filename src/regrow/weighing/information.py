@@ -1,6 +1,6 @@
 """How much information a layer's weights carry, and how many of its filters carry next to none (grafting).
 
-Called by `weighing.py` when networks graft, and by the laboratory's diagnosis of weights.
+Called by `by_information.py` when networks graft, by `inspect`, and by the laboratory's diagnosis of weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrow._shapes import FilterRows
-from regrow.functional.edges import at_least
+from regrow.weighing.edges import at_least
 
 Weights = Float[Tensor, "*S N"]
 """All numbers of a layer in a row."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, final, get_args
+
+import torch
 
 from regrow._checks import check_choice, check_flag, check_fraction, check_positive, check_whole
 from regrow._renamed import renamed
 from regrow._shapes import FilterRows, Scores
-from regrow.functional.grafting import own_share, scale_share
-from regrow.functional.information import PerLayer, filter_entropies, weight_entropy, weight_l1
+from regrow.weighing.information import PerLayer, filter_entropies, weight_entropy, weight_l1
 
 Measure = Literal["entropy", "filter_entropy", "l1"]
 """What is taken for a layer's information."""
@@ -137,3 +139,68 @@ class ByInformation:
             (O,).
         """
         return scale_share(own, partner)
+
+
+def own_share(
+    own: PerLayer,
+    partner: PerLayer,
+    *,
+    amplitude: float = 0.4,
+    sharpness: float = 500.0,
+    decimals: int | None = None,
+) -> PerLayer:
+    """The share of its own weights that a layer keeps when it takes over a partner's: alpha.
+
+        alpha = A / pi * arctan(c (H - H_partner)) + 0.5,   new weights = alpha W + (1 - alpha) W_partner
+
+    The layer with more information keeps more; both together make 1, so that of two partners nothing is lost.
+
+    Args:
+        own: H, the information of the layer.
+        partner: That of the partner's layer.
+        amplitude: A, within [0, 1]; 0 is plain averaging.
+        sharpness: c, above 0.
+        decimals: Round alpha to so many, as the released code does (2); None: not at all.
+
+    Returns:
+        alpha, within [0.5 - A / 2, 0.5 + A / 2].
+
+    Source:
+        Meng et al. 2020, equation 5. Differs: the paper prints A arctan(...) + 0.5, which with its A of 0.4 leaves
+        [0, 1]; its figure and its code have A / pi.
+
+    Examples:
+        >>> own_share(torch.tensor(2.0), torch.tensor(2.0))
+        tensor(0.5000)
+        >>> own_share(torch.tensor(2.0), torch.tensor(1.9), decimals=2)
+        tensor(0.7000)
+    """
+    share = amplitude / math.pi * torch.atan(sharpness * (own - partner)) + 0.5
+    return share if decimals is None else share.round(decimals=decimals)
+
+
+def scale_share(own: Scores, partner: Scores) -> Scores:
+    """The share of its own weights that a filter keeps, by the scales of the norm layer behind it.
+
+        w_j = |g_j| / (|g_j| + |g_j of the partner|)
+
+    Args:
+        own: (*S, O), the norm's scales g.
+        partner: (*S, O), the partner's.
+
+    Returns:
+        (*S, O), within [0, 1].
+
+    Edge cases:
+        Both scales 0: 1/2.
+
+    Source:
+        The filter-level variant of the released code (Meng et al. 2020); the paper does not have it.
+
+    Examples:
+        >>> scale_share(torch.tensor([3.0, 0.0]), torch.tensor([-1.0, 0.0]))
+        tensor([0.7500, 0.5000])
+    """
+    mine, theirs = own.abs(), partner.abs()
+    both = mine + theirs
+    return torch.where(both > 0, mine / both.where(both > 0, 1.0), 0.5)
