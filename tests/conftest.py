@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import config as jaxtyping_config
-from jaxtyping import install_import_hook
 
 from regrow.functional import _HOMES as FORMULAS  # a list of names: no formula is imported yet
+from shapes import check_shapes_in
 
 if TYPE_CHECKING:
     import torch
 
-# Shape annotations in the pure parts are checked while tests run; users pay nothing for it.
-install_import_hook([f"regrow.{home}" for home in set(FORMULAS.values())], "beartype.beartype")
+# Shape annotations of formulas are checked while tests run; users pay nothing for it.
+check_shapes_in(f"regrow.{home}" for home in FORMULAS.values())
 
 SHAPES_CHECKED = {"contract", "functional", "recipes"}
-"""Folders whose tests meet every pure function. In others the checks, a tenth of the time, are for slow tests."""
+"""Folders whose tests meet every formula. In others the checks, a tenth of the time, are for slow tests."""
 
 # What collecting makes stays until the end: looking through it for garbage takes a fifth of collecting, and more later.
 gc.disable()
