@@ -50,6 +50,11 @@ def test_oracle_in_float64(step: int, epoch: int) -> None:
     assert after[3].any()
 
 
+def test_the_deviation_follows_the_whole_epochs_that_are_done() -> None:
+    noise = AddNoise(decay=0.5, steps_per_epoch=10)
+    assert [noise.deviation(step) for step in (8, 9, 18, 19)] == [1.0, 0.5, 0.5, 0.25]
+
+
 def test_the_noise_is_normal_with_the_epochs_deviation() -> None:
     noise = AddNoise(decay=0.5, steps_per_epoch=2)
     given, where = noise.scions(

@@ -18,11 +18,7 @@ from regrow.nn.recorder import Arrival, Recorder, Value
 
 
 class Flow:
-    """The runs of a model: which tensor every module took and gave.
-
-    Args:
-        model: Its modules are watched; they are named by their first path.
-    """
+    """The runs of a model: which tensor every module took and gave. Modules are named by their first path."""
 
     def __init__(self, model: nn.Module) -> None:
         self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
@@ -42,15 +38,9 @@ class Flow:
         return self._taken.get(module, ())
 
     def follower(self, module: nn.Module) -> tuple[nn.Module | None, str]:
-        """The one module that takes all of another's output, while nothing else sees it.
+        """The one module that takes all of another's output while nothing else sees it; or None, and why there is none.
 
         It takes the tensor itself or a view of it, in every call of both, in every run.
-
-        Args:
-            module: The one that gives.
-
-        Returns:
-            The one that takes; or None, and why there is none.
         """
         values = self._given.get(module)
         if not values:
@@ -142,15 +132,9 @@ class Flow:
 def record(
     model: nn.Module, example_inputs: ExampleInputs, *, training: bool = True
 ) -> tuple[Flow, str]:
-    """Run a model in evaluation mode, and again in training mode, and see what goes where.
+    """Run a model in evaluation mode, and perhaps in training mode, and see what goes where: the model stays as it was.
 
-    Args:
-        model: Left as it was: flags, buffers, gradients, random state.
-        example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
-        training: Run it in training mode too.
-
-    Returns:
-        What was seen in both, and the error that the run in training mode ended with, "" for none.
+    Beside what was seen the error that the run in training mode ended with, "" for none.
     """
     flow = Flow(model)
     _run(flow, model, example_inputs, training=False)

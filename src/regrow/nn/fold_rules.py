@@ -57,12 +57,7 @@ def takes_shift(module: nn.Module) -> bool:
 
 
 def scale_outputs_(layer: Weighted, scale: Tensor) -> None:
-    """Multiply what a convolution gives, channel by channel.
-
-    Args:
-        layer: Written to: weight and bias.
-        scale: (O,).
-    """
+    """Multiply what a convolution gives, channel by channel: the scale is (O,)."""
     weight, factor = layer.weight, scale.double()
     if type(layer) in _TRANSPOSED and isinstance(layer, _ConvNd):  # (I, O / groups, ...)
         parts = weight.double().unflatten(0, (layer.groups, -1))
@@ -78,12 +73,7 @@ def scale_outputs_(layer: Weighted, scale: Tensor) -> None:
 
 
 def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
-    """Take channels that are not yet scaled as if they were.
-
-    Args:
-        layer: Written to: the weight.
-        scale: (I,); for a linear layer behind maps that were flattened, one a map.
-    """
+    """Take channels that are not yet scaled as if they were: (I,), for flattened maps one a map."""
     weight, factor = layer.weight, scale.double()
     with torch.no_grad():
         if isinstance(layer, nn.Linear):
@@ -99,12 +89,7 @@ def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
 
 
 def shift_outputs_(layer: Weighted, shift: Tensor) -> None:
-    """Add a number to each channel that a layer gives; a bias is made where there is none.
-
-    Args:
-        layer: Written to: the bias.
-        shift: (O,).
-    """
+    """Add a number to each channel that a layer gives; a bias is made where there is none."""
     with torch.no_grad():
         if layer.bias is None:
             made = torch.zeros(len(shift), dtype=layer.weight.dtype, device=layer.weight.device)
@@ -114,12 +99,7 @@ def shift_outputs_(layer: Weighted, shift: Tensor) -> None:
 
 
 def shift_inputs_(layer: Weighted, shift: Tensor) -> None:
-    """Take channels that are not yet shifted as if they were; only where `takes_shift`.
-
-    Args:
-        layer: Written to: the bias.
-        shift: (I,); for a linear layer behind maps that were flattened, one a map.
-    """
+    """Take channels that are not yet shifted as if they were; only where `takes_shift`. (I,), or one a map."""
     weight, added = layer.weight.detach().double(), shift.double()
     if isinstance(layer, nn.Linear):
         out = weight @ added.repeat_interleave(layer.in_features // len(added))

@@ -44,8 +44,7 @@ def gain_control(
 
     Source:
         Ruff 2017, "Deep Control", abstract: "a scaled per sample map mean subtraction from the raw convolutional
-        filter output followed by scaling of the difference". https://arxiv.org/abs/1706.03907
-        Ours: k, g and b a channel, the bias itself, the ReLU in the same call; the paper's full text is not available.
+        filter output followed by scaling of the difference"; what is ours is told at `regrow.nn.GainControl2d`.
 
     Examples:
         >>> one = torch.ones(1)
@@ -69,14 +68,7 @@ def gain_control(
 
 
 def arithmetic(dtype: torch.dtype) -> torch.dtype:
-    """What numbers of a dtype are averaged and scaled in.
-
-    Args:
-        dtype: Real floating point.
-
-    Returns:
-        Itself, or float32 for those of 16 bits.
-    """
+    """What numbers of a dtype are averaged and scaled in: itself, or float32 for those of 16 bits."""
     return torch.float32 if dtype.itemsize < 4 else dtype
 
 
@@ -93,16 +85,7 @@ def _check_fits(numbers: Tensor, leading: torch.Size, *, name: str) -> None:
 
 
 def check_maps(maps: Tensor, *, dims: int, where: str) -> None:
-    """Refuse what has no mean over positions.
-
-    Args:
-        maps: The input.
-        dims: How many position axes it has.
-        where: Who asked, for the message.
-
-    Raises:
-        ShapeError: See `gain_control`.
-    """
+    """Refuse, by a ShapeError, what has no mean over positions; `where` says who asked."""
     if dims not in {1, 2, 3}:
         raise ShapeError(f"dims must be 1, 2 or 3, got {dims!r} ({where})")
     if not maps.is_floating_point():

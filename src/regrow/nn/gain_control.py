@@ -90,41 +90,24 @@ class _GainControl(nn.Module):
                 getattr(self, name).fill_(value)
 
     def begin_with_(self, gain: float) -> None:
-        """Say what the gain of a fresh channel is from now on; those that there are keep theirs.
-
-        Args:
-            gain: g; above 0 with ``positive_gain``.
-        """
+        """Say what the gain of a fresh channel is from now on; those that there are keep theirs."""
         with torch.no_grad():
             getattr(self, self._start_name).fill_(self._kept(gain))
 
     def gains(self) -> Tensor:
-        """The gain of each channel, whichever form it is kept in.
-
-        Returns:
-            g, (C,): `gain`, or exp(`log_gain`).
-        """
+        """The gain of each channel, (C,), whichever form it is kept in: `gain`, or exp(`log_gain`)."""
         return self.log_gain.exp() if self.positive_gain else self.gain
 
     def fresh_channel_entries(self) -> Mapping[str, float | str]:
-        """What a channel begins with, for whoever renews one (`regrow.graph.ChannelNorm`).
+        """What a channel begins with, for whoever renews one (`regrow.graph.ChannelNorm`), by the names of tensors.
 
-        Returns:
-            The name of each (C,) tensor of this layer, and what a fresh channel has there. Of the gain it is the name
-            of the tensor that says it: the constructor's, or what the data gave at the start.
+        Of the gain it is the name of the tensor that says it: the constructor's, or what the data gave at the start.
         """
         mean_scale, _, bias = self._start
         return dict(zip(self._names(), (mean_scale, self._start_name, bias), strict=True))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Apply the layer; the same in training and evaluation.
-
-        Args:
-            maps: (N, C, *positions), or (C, *positions).
-
-        Returns:
-            The same shape and dtype.
-        """
+        """Apply the layer to (N, C, *positions), or (C, *positions); the same in training and evaluation."""
         return gain_controlled(
             maps,
             self.mean_scale,
@@ -180,21 +163,7 @@ def gain_controlled(
     single_position: SinglePosition,
     where: str,
 ) -> Tensor:
-    """The layer's whole computation, checks included, as one call that `torch.fx` writes down and does not enter.
-
-    Args:
-        maps: (N, C, *positions), or (C, *positions).
-        mean_scale: k, (C,).
-        gain: g, (C,).
-        bias: b, (C,).
-        dims: How many axes are positions.
-        relu: Set negative outputs to 0.
-        single_position: What to do with maps of one position.
-        where: The layer's class, for messages.
-
-    Returns:
-        The same shape and dtype.
-    """
+    """The layer's whole computation, checks included, as one call that `torch.fx` writes down and does not enter."""
     positions = _check(maps, bias.shape[0], dims=dims, single_position=single_position, where=where)
     if positions == 1 and single_position == "pass_through":
         mean_scale = mean_scale * 0  # not left out: its gradient is 0, not missing
@@ -240,16 +209,14 @@ class GainControl1d(_GainControl):
 class GainControl2d(_GainControl):
     """Take a share of its mean from each map of each sample, scale what is left, and shift it.
 
-    It goes where a norm layer would, between a convolution and its activation. No sample sees another, nothing is
-    remembered, training and evaluation are one computation; it works with a batch of one. The variance is not
-    normalised: the gain is learnt (or set once from data).
-
-        y = g (x - k mean of x over the positions) + b,     with `relu`: max(y, 0)
+    It goes where a norm layer would, between a convolution and its activation, and applies
+    `regrow.functional.gain_control`; it works with a batch of one. The variance is not normalised: the gain is learnt
+    (or set once from data).
 
     In eager mode it is one node of autograd (`regrow.nn.function`) that saves one activation: the input, or with `relu`
     the output, which the next layer keeps anyway (the input all the same of 16-bit numbers and on CUDA). Inputs of less
-    than 2^18 numbers take the plain formula (`regrow.functional.gain_control`), which is quicker there and with `relu`
-    saves both. torch.compile sees a form that it fuses; exporters, functorch's transforms and others see the formula.
+    than 2^18 numbers take the plain formula, which is quicker there and with `relu` saves both. torch.compile sees a
+    form that it fuses; exporters, functorch's transforms and others see the formula.
 
     Args:
         channels: C, as of the input.
@@ -274,10 +241,9 @@ class GainControl2d(_GainControl):
 
     Edge cases:
         A convolution's bias before it is taken away again where k = 1: build it with ``bias=False``. A layer without a
-        batch axis, (C, H, W), is one sample. No samples: an empty output. 16-bit inputs (autocast, ``.half()``) are
-        worked out in float32 and rounded once, to their own dtype. The memory format is kept. NaN and infinity spread
-        in their own map of their own sample alone; the gradients of k, g and b are sums over samples, and the channel's
-        get them too.
+        batch axis, (C, H, W), is one sample. No samples: an empty output. The memory format is kept, and under
+        autocast or ``.half()`` the dtype. NaN and infinity spread in their own map of their own sample alone; the
+        gradients of k, g and b are sums over samples, and the channel's get them too.
 
     Source:
         Ruff 2017, "Deep Control", of which only the abstract is available. https://arxiv.org/abs/1706.03907

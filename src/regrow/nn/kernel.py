@@ -25,17 +25,6 @@ def controlled(
     calls cost less than a Function's in Python; it keeps an activation more of them. Compilers, exporters, functorch's
     transforms, forward-mode derivatives, fake tensors, subclasses and dispatch modes get the plain formula, which they
     can see through.
-
-    Args:
-        maps: x, (*S, C, *positions).
-        mean_scale: k, (C,).
-        gain: g, (C,).
-        bias: b, (C,).
-        dims: How many axes are positions.
-        relu: Set negative outputs to 0.
-
-    Returns:
-        y, as of `gain_control`.
     """
     if torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled() and maps.is_contiguous():
         return TracedGainControl.apply(maps, mean_scale, gain, bias, dims, relu)[0]

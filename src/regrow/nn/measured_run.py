@@ -25,18 +25,8 @@ def measured_run(
 ) -> None:
     """Call a model once, and a function in front of each of some layers: behind their own hooks, which change inputs.
 
-    Args:
-        model: Left as it was, but for what is written.
-        args: What it is called with by place.
-        named: And by name.
-        layers: In front of which the function is called.
-        before: Takes the layer, and its arguments by place and by name.
-        written: What the function writes to: after an error it is what it was.
-        where: The caller, for messages.
-
-    Raises:
-        TraceError: The model does not run.
-        BaseException: What is no mistake of the model's (an interrupt, say), as it came.
+    The function takes the layer, and its arguments by place and by name. The model stays as it was but for what is
+    `written`, and that too after an error; a model that does not run is a TraceError.
     """
     kept = [each.detach().clone() for each in written]
     try:

@@ -20,15 +20,10 @@ _UNKNOWN = "what its output goes to is not known: give example_inputs"
 
 
 class Neighbours:
-    """Which module takes another's whole output, alone, and takes nothing else.
+    """Which module takes another's whole output, alone, and takes nothing else; the model is left as it was.
 
-    Args:
-        model: Read; run where there are example inputs, and left as it was.
-        example_inputs: As in `regrow.trace`; None: only neighbours inside an ``nn.Sequential`` are known.
-        training: What holds must hold in training mode too.
-
-    Raises:
-        TraceError: The model does not run on the example inputs.
+    Without example inputs only neighbours inside an ``nn.Sequential`` are known. With `training`, what holds must hold
+    in training mode too. A TraceError where the model does not run on them.
     """
 
     def __init__(
@@ -49,14 +44,9 @@ class Neighbours:
     def follower(
         self, module: nn.Module, *, flattened: bool = False
     ) -> tuple[nn.Module | None, str]:
-        """The one module that takes all of another's output, entry by entry, and nothing else.
+        """The one module that takes all of another's output, entry by entry, and nothing else; or None, and why.
 
-        Args:
-            module: The one in front.
-            flattened: It may take it flattened, a row a sample (see `flat`).
-
-        Returns:
-            The one behind; or None, and why none is known.
+        Where `flattened`, it may take it flattened, a row a sample (see `flat`).
         """
         flow = self._flow
         if flow is None or not flow.arrivals(module):
@@ -73,15 +63,7 @@ class Neighbours:
         return behind, ""
 
     def flat(self, module: nn.Module, behind: nn.Module) -> bool:
-        """Whether a follower takes rows of flattened maps.
-
-        Args:
-            module: The one in front.
-            behind: Its follower.
-
-        Returns:
-            False also where nothing was run.
-        """
+        """Whether a follower takes rows of flattened maps; False also where nothing was run."""
         flow = self._flow
         return flow is not None and bool(flow.arrivals(behind)) and flow.views_flat(module, behind)
 
@@ -100,11 +82,7 @@ def has_hooks(module: nn.Module) -> bool:
 def held_outside(model: nn.Module) -> dict[nn.Module, str]:
     """Modules that an attribute holds without registering them: in a plain list, tuple or dict, or by itself.
 
-    Args:
-        model: Read.
-
-    Returns:
-        Each to where it was found first. A replacement would not reach it there.
+    Each to where it was found first. A replacement would not reach it there.
     """
     found: dict[nn.Module, str] = {}
     for parent in model.modules():

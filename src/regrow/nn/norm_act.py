@@ -9,10 +9,6 @@ class FusedReLU(nn.Identity):
     """A place whose ReLU is now part of the layer in front of it: gives what it takes.
 
     It stays, so that no module path changes, and it knows what a conversion back has to put here.
-
-    Args:
-        norm: The layer that has the ReLU now. It is remembered, but no submodule of this one.
-        inplace: Of the ReLU that was here.
     """
 
     def __init__(self, norm: nn.Module, *, inplace: bool) -> None:
@@ -39,15 +35,7 @@ class NormAct(nn.Module):
 
         act(drop(norm(x)))
 
-    Args:
-        norm: The layer.
-        drop: What drops behind it; often an identity.
-        act: The activation; often an identity, or a `FusedReLU`.
-        original: The class that was here, for a conversion back.
-
-    Attributes:
-        norm, drop, act: As above. Networks of timm reach for the last two.
-        original: As above.
+    Networks of timm reach for `drop` and `act`; the class that was here is kept as `original`, for a conversion back.
     """
 
     def __init__(
@@ -58,12 +46,5 @@ class NormAct(nn.Module):
         self.original = original
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the three, one after the other.
-
-        Args:
-            x: What the norm takes.
-
-        Returns:
-            The same shape.
-        """
+        """Apply the three, one after the other."""
         return self.act(self.drop(self.norm(x)))

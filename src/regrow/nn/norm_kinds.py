@@ -49,28 +49,15 @@ _NORM_LIKE: Final = re.compile(r"norm|^GRN$|ResponseNorm|^Affine$", re.IGNORECAS
 
 @dataclass(frozen=True, kw_only=True)
 class RecognisedNorm:
-    """A norm layer of a model.
+    """A norm layer of a model."""
 
-    Attributes:
-        kind: Its kind; None for one that is not known.
-        why: Where it cannot be replaced: the reason; "" otherwise.
-        with_activation: It has its activation in it.
-    """
-
-    kind: NormKind | None
-    why: str = ""
-    with_activation: bool = False
+    kind: NormKind | None  # None for one that is not known
+    why: str = ""  # that it cannot be replaced
+    with_activation: bool = False  # it has its activation in it
 
 
 def recognise(module: nn.Module) -> RecognisedNorm | None:
-    """What a module is, as a norm layer.
-
-    Args:
-        module: Any module.
-
-    Returns:
-        Its kind, or why it has none; None for what is no norm layer at all.
-    """
+    """What a module is, as a norm layer; None for what is none at all."""
     for kind, bases in _BASES.items():
         if isinstance(module, bases):
             return _of_kind(module, kind)
@@ -95,14 +82,7 @@ def _of_kind(module: nn.Module, kind: NormKind) -> RecognisedNorm:
 
 
 def dims_of(module: nn.Module) -> int | None:
-    """How many axes of the input are positions, where the class says so.
-
-    Args:
-        module: A norm layer.
-
-    Returns:
-        1, 2 or 3; None for a layer that takes several, and for ``BatchNorm1d``, which takes features too.
-    """
+    """How many axes of the input are positions, where a class says so; ``BatchNorm1d``, for features too, does not."""
     if isinstance(module, GainControl):
         return module.dims
     for dims, kind in _INSTANCE_NORM.items():
@@ -120,21 +100,10 @@ def build(
     like: Tensor | None,
     options: Mapping[str, Any],
 ) -> nn.Module:
-    """A layer of another kind for the place of a norm layer.
+    """A layer of another kind for the place of a norm layer: its channels, device, dtype, mode and `requires_grad`.
 
-    Args:
-        old: The layer that is there. Read, never written.
-        to: The kind.
-        dims: Number of position axes.
-        keep_affine: Take over scale and shift.
-        like: What device and dtype come from where the old layer has no tensors.
-        options: Of the new layer's constructor.
-
-    Returns:
-        The new layer: the old one's channels, device, dtype, mode and `requires_grad`.
-
-    Raises:
-        ConfigError: The layer does not take these options, or scales that are not above 0 with ``positive_gain``.
+    Device and dtype are those of `like` where the old layer has no tensors. A ConfigError for options that the layer
+    does not take, or scales that are not above 0 with ``positive_gain``.
     """
     if to == "none":
         return nn.Identity().train(old.training)
@@ -163,29 +132,15 @@ def build(
 
 
 def with_activation(old: nn.Module, norm: nn.Module) -> nn.Module:
-    """The new layer in the place of a norm that had its activation in it.
-
-    Args:
-        old: Such a module.
-        norm: What replaces its norm.
-
-    Returns:
-        The new layer, the old dropping and the old activation, one after the other.
-    """
+    """The new layer, and the old dropping and activation, in the place of a norm that had both in it."""
     drop, act = old.get_submodule("drop"), old.get_submodule("act")
     return NormAct(norm, drop=drop, act=act, original=type(old)).train(old.training)
 
 
 def put_back(old: NormAct, norm: nn.Module) -> nn.Module:
-    """The class that a `NormAct` stands for, where a norm comes back that it is built on.
+    """The class that a `NormAct` stands for, where a norm comes back that it is built on, with the norm's own tensors.
 
-    Args:
-        old: With its activation restored.
-        norm: What replaces its norm.
-
-    Returns:
-        A module of the original class with the norm's own tensors; a `NormAct` with the new norm where the class is
-        built on another kind.
+    A `NormAct` with the new norm where the class is built on another kind.
     """
     if not issubclass(old.original, type(norm)) or not isinstance(norm, _BatchNorm):
         return NormAct(norm, drop=old.drop, act=old.act, original=old.original).train(old.training)
@@ -211,12 +166,7 @@ def gain_control_modules(model: nn.Module) -> dict[str, GainControl]:
 
 
 def write_gains(layer: GainControl, gains: Tensor) -> None:
-    """Set the gains of a layer, in whichever form it keeps them.
-
-    Args:
-        layer: Written to.
-        gains: (C,), above 0 where the layer keeps logarithms.
-    """
+    """Set the gains of a layer, in whichever form it keeps them; above 0 where that is logarithms."""
     with torch.no_grad():
         kept_gain(layer).copy_(gains.log() if layer.positive_gain else gains)
 

@@ -13,11 +13,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 def are_plain(tensors: Sequence[Tensor]) -> bool:
     """Whether these are numbers in memory that nobody looks at but autograd.
 
-    Args:
-        tensors: What an operation works on.
-
-    Returns:
-        False for fake tensors, subclasses, transforms' wrappers, duals, and under a dispatch mode or a tracer.
+    Not fake tensors, subclasses, transforms' wrappers, duals, and nothing under a dispatch mode or a tracer.
     """
     if is_in_torch_dispatch_mode() or torch.jit.is_tracing():
         return False

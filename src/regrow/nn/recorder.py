@@ -22,21 +22,15 @@ _Read = tuple[nn.Module | None, str]
 
 @dataclass
 class Value:
-    """What a storage held from one writing operation to the next.
+    """What a storage held from one writing operation to the next."""
 
-    Attributes:
-        born: Number of the operation that wrote it.
-        reads: Who read it, in order.
-        made: By module that gave it as its output: how many reads lay before that, and the tensor that was given.
-        given_out: It is (part of) the model's output.
-    """
-
-    born: int
-    reads: list[_Read] = field(default_factory=list[_Read])
+    born: int  # number of the operation that wrote it
+    reads: list[_Read] = field(default_factory=list[_Read])  # in order
+    # By module that gave it as its output: how many reads lay before that, and the tensor that was given.
     made: dict[nn.Module, tuple[int, Tensor]] = field(
         default_factory=dict[nn.Module, tuple[int, Tensor]]
     )
-    given_out: bool = False
+    given_out: bool = False  # it is (part of) the model's output
 
 
 @dataclass(frozen=True)
@@ -48,12 +42,7 @@ class Arrival:
 
 
 class Recorder(WatchingMode):
-    """Sees every operation of one run, and which module was running.
-
-    Args:
-        taken: What each module took is added here.
-        given: What each module gave is added here; None for what is not one tensor of its own.
-    """
+    """Sees every operation of one run, and which module was running: what each took and gave is added to records."""
 
     def __init__(
         self,
@@ -97,24 +86,14 @@ class Recorder(WatchingMode):
         return out
 
     def enter(self, module: nn.Module, args: Any) -> None:
-        """A module begins to run.
-
-        Args:
-            module: The module.
-            args: What it takes.
-        """
+        """A module begins to run."""
         first = next(iter(_dense(args)), None)
         value = None if first is None else self._current.get(address(first))
         self._taken.setdefault(module, []).append(Arrival(value, first))
         self._running.append((module, self._count))
 
     def leave(self, module: nn.Module, output: Any) -> None:
-        """A module has run.
-
-        Args:
-            module: The module.
-            output: What it gave.
-        """
+        """A module has run."""
         since = self._count
         # Modules inside that ended with an error, which the model caught, have not left: they are taken off with this
         # one.
@@ -131,11 +110,7 @@ class Recorder(WatchingMode):
         self._given.setdefault(module, []).append(value)
 
     def finish(self, output: Any) -> None:
-        """The model has run.
-
-        Args:
-            output: What it gave.
-        """
+        """The model has run."""
         for tensor in tensors_in(output):
             if tensor.layout == torch.strided and address(tensor) in self._current:
                 self._current[address(tensor)].given_out = True

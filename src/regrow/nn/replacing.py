@@ -34,20 +34,9 @@ _REFUSED: Final = (None, "error")
 
 
 class Replacing:
-    """One conversion of a model, in place.
+    """One conversion of a model, in place; afterwards `model` is another module where the root was replaced.
 
-    Args:
-        model: Written to by `run`, once everything is known to fit.
-        from_: The kind that goes.
-        to: The kind that comes.
-        keep_affine: Scale and shift are taken over.
-        options: Of the new layers.
-
-    Raises:
-        ConfigError: Both are the same kind, or `from_` is none.
-
-    Attributes:
-        model: Afterwards the converted one: another module where the root was replaced.
+    A ConfigError where both kinds are the same, or `from_` is none.
     """
 
     def __init__(
@@ -90,17 +79,7 @@ class Replacing:
         *,
         fuse_relu: bool,
     ) -> ConversionReport:
-        """Replace, and report.
-
-        Args:
-            include: Patterns of module paths.
-            exclude: Patterns of module paths.
-            example_inputs: What the model is run on to see what goes where, or None.
-            fuse_relu: Make ReLUs part of gain control where that is exact.
-
-        Returns:
-            What was done.
-        """
+        """Replace, and report. The example inputs show what goes where; None: as far as that is known without."""
         # Everything is built and checked first, and put in place at the end: an error halfway leaves the model as it
         # was.
         chosen = self._chosen(include, exclude)

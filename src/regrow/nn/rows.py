@@ -27,13 +27,7 @@ _masked = torch.ops.aten.threshold_backward.grad_input
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """The three numbers of each row, in the dtype of the arithmetic.
-
-    Attributes:
-        mean_scale: k, (R,).
-        gain: g, (R,).
-        bias: b, (R,).
-    """
+    """The three numbers of each row, (R,), in the dtype of the arithmetic: k, g and b."""
 
     mean_scale: Tensor
     gain: Tensor
@@ -42,46 +36,26 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedTensors:
-    """What the backward pass has of the forward one.
+    """What the backward pass has of the forward one."""
 
-    Attributes:
-        maps: (R, P): the input, or the output where the ReLU is in it; None: nothing.
-        is_output: It is the output.
-        mean: (R,).
-    """
-
-    maps: Tensor | None
-    is_output: bool
-    mean: Tensor
+    maps: Tensor | None  # (R, P): the input, or the output where the ReLU is in it; None: nothing
+    is_output: bool  # it is the output
+    mean: Tensor  # (R,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients:
-    """What the backward pass gives.
+    """What the backward pass gives."""
 
-    Attributes:
-        maps: Gradient of the input, (R, P), or None where nobody asked.
-        total: Sum over the positions of the gradient that came in (where the ReLU let it through), (R,).
-        product: Sum of the same times (input - k mean), (R,), or None where nothing was saved to tell.
-    """
-
-    maps: Tensor | None
+    maps: Tensor | None  # gradient of the input, (R, P); None where nobody asked
+    # (R,): sum over the positions of the gradient that came in, where the ReLU let it through
     total: Tensor
+    # (R,): sum of the same times (input - k mean); None where nothing was saved to tell
     product: Tensor | None
 
 
 def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor:
-    """Gain control.
-
-    Args:
-        x: (R, P), contiguous, on the CPU.
-        rows: k, g and b.
-        out: Where the output goes, like `x`.
-        relu: Set negative outputs to 0.
-
-    Returns:
-        The means, (R,) in the dtype of `rows`.
-    """
+    """Gain control of (R, P), contiguous and on the CPU, into `out`; the means, (R,) in the dtype of `rows`."""
     mean = torch.empty_like(rows.gain)
     affine = _Affine(x, rows.gain)
     shares = -(rows.gain * rows.mean_scale)
@@ -111,16 +85,7 @@ def row_gradients(
 
         dL/dx = g (d - k / P sum of d),    d = dL/dy where the ReLU let it through
 
-    Args:
-        grad: dL/dy, (R, P), contiguous.
-        rows: k, g and b.
-        saved: What there is of the forward pass; with `relu` never nothing.
-        relu: As then.
-        mean_grad: dL/dmean, (R,), or None.
-        wants_maps: Give dL/dx.
-
-    Returns:
-        The gradients.
+    With `relu` something of the forward pass was saved.
     """
     kind = rows.gain.dtype
     total, product = torch.empty_like(rows.gain), torch.empty_like(rows.gain)

@@ -74,15 +74,7 @@ class Absence:
         ]
 
     def edits(self, masks: Mapping[str, Mask], *, params: Mapping[str, Tensor]) -> list[Edit]:
-        """Zeros where filters speak and where they are heard.
-
-        Args:
-            masks: By layer, (O,), True = out.
-            params: Parameters and buffers by name.
-
-        Returns:
-            Edits of parameters, and of the running statistics of silent norm entries (mean 0, variance 1).
-        """
+        """Zeros where the filters that are out speak and are heard; mean 0 and variance 1 of silent norm entries."""
         present = self._present(masks)
         found: list[Edit] = []
         for path, layer in self._layers.items():
@@ -100,16 +92,9 @@ class Absence:
     def unheard(
         self, masks: Mapping[str, Mask], *, params: Mapping[str, Tensor]
     ) -> dict[str, Mask]:
-        """Where the filters that are there read silent channels, and nothing else.
+        """Where the filters that are there read silent channels, and nothing else: masks of readers' weights by name.
 
         While these entries are 0, nobody notices what comes back in front of them.
-
-        Args:
-            masks: By layer, (O,), True = out.
-            params: Parameters by name.
-
-        Returns:
-            Masks of the readers' weights by name, of their shape.
         """
         present = self._present(masks)
         found: dict[str, Mask] = {}
@@ -125,26 +110,12 @@ class Absence:
         return found
 
     def emptied(self, masks: Mapping[str, Mask]) -> set[str]:
-        """The layers that have no filter left.
-
-        Args:
-            masks: By layer, (O,), True = out.
-
-        Returns:
-            Module paths.
-        """
+        """The layers that have no filter left."""
         present = self._present(masks)
         return {path for path in self._layers if not bool(self._of(path, present).any())}
 
     def bound(self, masks: Mapping[str, Mask]) -> dict[str, tuple[int, ...]]:
-        """The filters that go out with others because they read nothing else.
-
-        Args:
-            masks: By layer, (O,), True = out.
-
-        Returns:
-            Indices by layer, without those in `masks`.
-        """
+        """The filters that go out with others because they read nothing else, by layer, without those in `masks`."""
         present = self._present(masks)
         found: dict[str, tuple[int, ...]] = {}
         for path in self._layers:

@@ -100,22 +100,11 @@ class Blend(Renewal):
         return self.towards.needs
 
     def check(self, layer: Layer) -> None:
-        """Refuse a layer that cannot be drawn for.
-
-        Args:
-            layer: The layer.
-        """
+        """Refuse a layer that cannot be drawn for."""
         self.towards.check(layer)
 
     def left_alone(self, filters: Filters) -> list[str]:
-        """The readers whose slices belong to other filters too.
-
-        Args:
-            filters: The layer.
-
-        Returns:
-            One note a layer, or none.
-        """
+        """As `towards`."""
         return self.towards.left_alone(filters)
 
     def edits(
@@ -128,20 +117,7 @@ class Blend(Renewal):
         step: int,
         activity: Activity | None = None,
     ) -> list[Edit]:
-        """The whole renewal's edits, each cut down to its share.
-
-        Args:
-            layer: Where the filters live, what they are drawn from, and how far they are moved.
-            mask: (O,), True = moved.
-            params: Parameters and buffers by name.
-            seed: Part of the random numbers' key.
-            step: Part of the random numbers' key.
-            activity: Not used.
-
-        Returns:
-            For each tensor one edit that shifts entries which live on, and one of entries that are fresh, as far as
-            there are any.
-        """
+        """The whole renewal's edits, each cut down to its share, and in two where of some entries nothing is left."""
         shares = (
             mask.to(torch.float64) if layer.strengths is None else layer.strengths.to(mask.device)
         )

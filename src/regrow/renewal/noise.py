@@ -54,18 +54,7 @@ class AddNoise(Scion):
         check_fraction(self.decay, name="decay", where="add noise")
 
     def bind(self, clock: Clock, *, where: str) -> Self:
-        """Learn how long an epoch is.
-
-        Args:
-            clock: The length of the training.
-            where: Which recipe, for messages.
-
-        Returns:
-            The same noise, with `steps_per_epoch`.
-
-        Raises:
-            ConfigError: Nobody said how long an epoch is.
-        """
+        """Learn how long an epoch is. A ConfigError where nobody said it."""
         if self.steps_per_epoch is not None:
             return self
         if clock.steps_per_epoch is None:
@@ -76,22 +65,7 @@ class AddNoise(Scion):
         return replace(self, steps_per_epoch=clock.steps_per_epoch)
 
     def deviation(self, step: int) -> float:
-        """Standard deviation of the noise that is added after one optimizer step.
-
-        Args:
-            step: Optimizer step, 0-based.
-
-        Returns:
-            decay^t.
-
-        Raises:
-            ConfigError: `bind` was not called, and no `steps_per_epoch` given.
-
-        Examples:
-            >>> noise = AddNoise(decay=0.5, steps_per_epoch=10)
-            >>> [noise.deviation(step) for step in (8, 9, 18, 19)]
-            [1.0, 0.5, 0.5, 0.25]
-        """
+        """Standard deviation of the noise that is added after one optimizer step, counted from 0: decay^t."""
         if self.steps_per_epoch is None:
             raise ConfigError(
                 "the noise needs to know steps_per_epoch: call bind first (add noise)"
@@ -99,16 +73,7 @@ class AddNoise(Scion):
         return self.decay ** ((step + 1) // self.steps_per_epoch)
 
     def scions(self, present: FilterRows, mask: Mask, *, key: Key) -> tuple[FilterRows, Mask]:
-        """Noise for the marked filters.
-
-        Args:
-            present: (O, F), the layer's weights.
-            mask: (O,), True = marked.
-            key: Who asks. A filter's noise does not depend on which others are marked.
-
-        Returns:
-            (O, F), zero for the others, and the mask.
-        """
+        """Noise for the marked filters. A filter's does not depend on which others are marked."""
         wanted = mask.nonzero()[:, 0]
         noise = normal_rows(key, filters=wanted, count=present.shape[1])
         given = torch.zeros_like(present)

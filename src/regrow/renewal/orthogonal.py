@@ -54,13 +54,13 @@ class Orthogonal(Redraw):
         ConfigError: A setting that is not one of those, or another draw.
 
     Edge cases:
-        A layer with as many filters as numbers in a filter, or more, leaves no such direction: those that its filters
-        use least are taken, and then the initialiser's. Survivors of length 0 or not finite do not count; without
-        any: the initialiser's length. In a grouped layer only filters of the same group are avoided: the others read
-        other inputs.
+        A layer with as many filters as numbers in a filter, or more, leaves no such direction: then
+        `regrow.functional.avoiding_directions` says what is taken. Survivors of length 0 or not finite do not count;
+        without any: the initialiser's length. In a grouped layer only filters of the same group are avoided: the others
+        read other inputs.
 
     Source:
-        Prakash et al., "RePr", CVPR 2019, Section 3, step 4.
+        As `regrow.functional.avoiding_directions`.
     """
 
     scale: Literal["survivors", "initialiser"] = "survivors"
@@ -84,19 +84,7 @@ class Orthogonal(Redraw):
         step: int,
         activity: Activity | None = None,
     ) -> list[Edit]:
-        """New directions, and the edits around them.
-
-        Args:
-            layer: Where the filters live and what the noise is drawn from.
-            mask: (O,), True = renew.
-            params: Parameters and buffers by name; the marked filters hold their old values.
-            seed: Part of the random numbers' key.
-            step: Part of the random numbers' key.
-            activity: What the readers receive; needed with `preserve`.
-
-        Returns:
-            One edit a tensor, in the order weight, bias, norms, readers.
-        """
+        """New directions, and the edits around them, as `Redraw` has them."""
         drawn, *around = super().edits(
             layer, mask, params=params, seed=seed, step=step, activity=activity
         )

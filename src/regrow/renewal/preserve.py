@@ -21,18 +21,9 @@ def cut_off(
 ) -> list[Edit]:
     """Edits after which the marked filters are not heard any more, and were it constant, nobody notices.
 
-    Args:
-        filters: The layer.
-        mask: (O,), True = cut off.
-        params: Parameters and buffers by name.
-        activity: What its readers receive.
-
-    Returns:
-        For every reader its slices' edit, and the shift of its bias, or else of the running mean behind it.
-
-    Edge cases:
-        A reader that was not measured (it is never called as a module) is kept: `uncut` names it. A reader with
-        neither a bias nor a running mean behind it loses the mean. Slices that other filters share are kept.
+    For every reader its slices' edit, and the shift of its bias, or else of the running mean behind it. A reader that
+    was not measured (it is never called as a module) is kept: `uncut` names it. A reader with neither a bias nor a
+    running mean behind it loses the mean. Slices that other filters share are kept.
     """
     found: list[Edit] = []
     for reader in filters.readers:
@@ -49,12 +40,7 @@ def cut_off(
 def uncut(filters: Filters, activity: Activity | None) -> list[str]:
     """Where a renewal without a jump has one at a layer, one note each.
 
-    Args:
-        filters: The layer.
-        activity: What its readers receive; None: the filters are out of the network before, so that nothing is cut off.
-
-    Returns:
-        Notes for a report.
+    No activity: the filters are out of the network before, so that nothing is cut off.
     """
     if activity is None:
         return [note for note in (_moved(filters),) if note]

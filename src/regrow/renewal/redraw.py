@@ -119,11 +119,7 @@ class Redraw(Renewal):
         return NOTHING if self._drawn_by is None else self._drawn_by.needs
 
     def check(self, layer: Layer) -> None:
-        """Refuse a layer that cannot be drawn for.
-
-        Args:
-            layer: The layer.
-        """
+        """Refuse a layer that cannot be drawn for."""
         if self._drawn_by is not None:
             self._drawn_by.check(layer)
 
@@ -143,14 +139,7 @@ class Redraw(Renewal):
         return self.transfer
 
     def left_alone(self, filters: Filters) -> list[str]:
-        """The readers whose slices belong to other filters too.
-
-        Args:
-            filters: The layer.
-
-        Returns:
-            One note a layer, or none.
-        """
+        """The readers whose slices belong to other filters too: one note a layer, or none."""
         if not self.touches_readers:
             return []
         shared = [
@@ -178,22 +167,7 @@ class Redraw(Renewal):
         step: int,
         activity: Activity | None = None,
     ) -> list[Edit]:
-        """Fresh weights, and the edits around them.
-
-        Args:
-            layer: Where the filters live and what they are drawn from.
-            mask: (O,), True = renew.
-            params: Parameters and buffers by name.
-            seed: Part of the random numbers' key.
-            step: Part of the random numbers' key.
-            activity: What the readers receive; needed with `preserve`.
-
-        Returns:
-            One edit a tensor, in the order weight, bias, norms, readers.
-
-        Raises:
-            ConfigError: `preserve`, and nothing was measured.
-        """
+        """One edit a tensor: weight, bias, norms, readers. A ConfigError with `preserve` where nothing was measured."""
         filters = layer.filters
         key = Key(seed=seed, step=step, layer=filters.path)
         drawn = (

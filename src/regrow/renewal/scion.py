@@ -52,19 +52,7 @@ class Scion(Renewal):
         step: int,
         activity: Activity | None = None,
     ) -> list[Edit]:
-        """The sums, as an edit of the layer's weight.
-
-        Args:
-            layer: Where the filters live.
-            mask: (O,), True = marked.
-            params: Parameters and buffers by name.
-            seed: Part of the random numbers' key.
-            step: Part of the random numbers' key.
-            activity: Not used.
-
-        Returns:
-            One edit, or none where nothing is given to any filter.
-        """
+        """The sums, as an edit of the layer's weight; none where nothing is given to any filter."""
         del activity
         filters = layer.filters
         present = rows(params[filters.weight].detach(), filters)

@@ -46,16 +46,7 @@ class AddStrongest(Scion):
     reset_optimizer: bool = False
 
     def scions(self, present: FilterRows, mask: Mask, *, key: Key) -> tuple[FilterRows, Mask]:
-        """The partners' weights.
-
-        Args:
-            present: (O, F), the layer's weights.
-            mask: (O,), True = marked.
-            key: Not used: nothing is drawn.
-
-        Returns:
-            (O, F), and the marked filters that have a partner.
-        """
+        """The partners' weights, for the marked filters that have one."""
         del key
         other = partners(present)
         alone = other == torch.arange(len(other), device=other.device)
@@ -63,18 +54,9 @@ class AddStrongest(Scion):
 
 
 def partners(present: FilterRows) -> Int[Tensor, " O"]:
-    """For each filter the one at the mirrored place in the order of the l1 norms.
+    """For each filter the one at the mirrored place in the order of the l1 norms, (O,).
 
-    Args:
-        present: (O, F), one row a filter. Read, never written.
-
-    Returns:
-        Indices, (O,): of the i-th largest for the i-th smallest and the other way round; its own for a filter in the
-        middle, or one that is not finite.
-
-    Examples:
-        >>> partners(torch.tensor([[0.5], [-0.01], [0.0], [0.7], [0.3]])).tolist()
-        [1, 0, 3, 2, 4]
+    Its own for a filter in the middle, or one that is not finite.
     """
     wide = present.to(torch.promote_types(present.dtype, torch.float32))
     norms = wide.abs().sum(-1)

@@ -42,9 +42,7 @@ class Weighing(Protocol):
 @renamed({"measure_by": "criterion"})
 @dataclass(frozen=True, kw_only=True)
 class ByInformation:
-    """The layer that carries more information keeps more of its weights.
-
-        alpha = A / pi * arctan(c (H - H_partner)) + 0.5
+    """The layer that carries more information keeps more of its weights: `regrow.functional.own_share`.
 
     Args:
         criterion: H: ``entropy`` of the layer's weights, ``filter_entropy`` (the sum of its filters' entropies) or
@@ -96,14 +94,7 @@ class ByInformation:
         return self.unit == "filter"
 
     def measure(self, filters: FilterRows) -> PerLayer:
-        """The information of a layer.
-
-        Args:
-            filters: (*S, O, F), one row a filter.
-
-        Returns:
-            (*S,), in float64.
-        """
+        """The information of a layer, (*S,) in float64."""
         if self.criterion == "l1":
             return weight_l1(filters.flatten(-2))
         if self.criterion == "filter_entropy":
@@ -111,15 +102,7 @@ class ByInformation:
         return weight_entropy(filters.flatten(-2), bins=self.bins, drop_maximum=self.drop_maximum)
 
     def share(self, own: PerLayer, partner: PerLayer) -> PerLayer:
-        """Alpha.
-
-        Args:
-            own: H, as `measure` gave it.
-            partner: That of the partner's layer.
-
-        Returns:
-            Within [0.5 - A / 2, 0.5 + A / 2].
-        """
+        """Alpha, by `own_share`."""
         return own_share(
             own,
             partner,
@@ -129,15 +112,7 @@ class ByInformation:
         )
 
     def share_by_scale(self, own: Scores, partner: Scores) -> Scores:
-        """A filter's share, by the scales of its norm.
-
-        Args:
-            own: (O,).
-            partner: (O,).
-
-        Returns:
-            (O,).
-        """
+        """Each filter's share, by `scale_share`."""
         return scale_share(own, partner)
 
 

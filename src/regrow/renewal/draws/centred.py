@@ -40,17 +40,7 @@ class Centred(Draw):
     needs = frozenset({Need.HEARD})  # what the layer heard, for the mean
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
-        """Drawn and centred.
-
-        Args:
-            layer: With what it heard.
-            mask: (O,), True = marked.
-            params: Parameters by name.
-            key: For the weights.
-
-        Returns:
-            Rows and biases.
-        """
+        """Drawn and centred."""
         present = rows(params[layer.filters.weight].detach(), layer.filters)
         wanted = mask.nonzero()[:, 0]
         count = present.shape[1]

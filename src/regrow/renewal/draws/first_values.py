@@ -33,20 +33,7 @@ class FirstValues(Draw):
     needs = frozenset({Need.FIRST})  # the first values, which are what is drawn
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
-        """Nothing is drawn.
-
-        Args:
-            layer: With its first values.
-            mask: Not used: other rows are not read.
-            params: For the device.
-            key: Not used.
-
-        Returns:
-            The first values of all filters.
-
-        Raises:
-            ConfigError: They are not known.
-        """
+        """The first values of all filters: nothing is drawn. A ConfigError where they are not known."""
         del mask, key
         filters = layer.filters
         if layer.first is None:

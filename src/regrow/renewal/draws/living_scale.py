@@ -44,17 +44,7 @@ class LivingScale(Draw):
         check_positive(self.factor, name="factor", where="living scale")
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
-        """Drawn and scaled.
-
-        Args:
-            layer: The layer.
-            mask: (O,), True = marked.
-            params: Parameters by name.
-            key: For the initialiser.
-
-        Returns:
-            The rows.
-        """
+        """Drawn and scaled."""
         drawn = fresh_rows(layer, mask, params=params, key=key)
         present = rows(params[layer.filters.weight].detach(), layer.filters)
         wide = torch.promote_types(present.dtype, torch.float32)

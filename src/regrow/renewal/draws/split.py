@@ -53,14 +53,7 @@ class Split(Draw):
     writes_readers = True  # the shares
 
     def check(self, layer: Layer) -> None:
-        """Refuse layers whose function would not be kept.
-
-        Args:
-            layer: The layer.
-
-        Raises:
-            ConfigError: It is one.
-        """
+        """Refuse, by a ConfigError, layers whose function would not be kept."""
         why = _unfit(layer.filters) or layer.obstacle
         if why:
             raise ConfigError(
@@ -69,17 +62,7 @@ class Split(Draw):
             )
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
-        """Shorter copies, and the readers' shares.
-
-        Args:
-            layer: The layer; one that `check` lets through.
-            mask: (O,), True = marked.
-            params: Parameters by name.
-            key: For lengths and shares.
-
-        Returns:
-            Rows, biases, and two edits a reader.
-        """
+        """Shorter copies, and the readers' shares: rows, biases, and two edits a reader."""
         self.check(layer)
         filters = layer.filters
         present = rows(params[filters.weight].detach(), filters)

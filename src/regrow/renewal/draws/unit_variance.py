@@ -33,17 +33,7 @@ class UnitVariance(Draw):
     needs = frozenset({Need.HEARD})  # what the layer heard, for the spread
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
-        """Drawn and scaled.
-
-        Args:
-            layer: With what it heard.
-            mask: (O,), True = marked.
-            params: Parameters by name.
-            key: For the initialiser.
-
-        Returns:
-            The rows.
-        """
+        """Drawn and scaled."""
         drawn = fresh_rows(layer, mask, params=params, key=key)
         given = sums(layer, mask, drawn, params=params, what="UnitVariance()")
         # A constant has the spread of its rounding.

@@ -20,7 +20,7 @@ from regrow.renewal.network.base import NetworkRenewal, NetworkTensor
 class Isometry(NetworkRenewal):
     """Every layer's weight becomes the nearest one that keeps lengths: what it has learnt stays as directions.
 
-        W[:, :, k]  <-  sqrt(out / in) / K  *  polar factor of W[:, :, k]        for each of the K positions of a kernel
+    By `regrow.functional.isometric`.
 
     Args:
         iterations: Of Newton and Schulz, at least 1; see `regrow.functional.polar_factor`.
@@ -43,14 +43,7 @@ class Isometry(NetworkRenewal):
         check_whole(self.iterations, name="iterations", where="fire", least=1)
 
     def renewed(self, tensor: NetworkTensor) -> Tensor | None:
-        """Project.
-
-        Args:
-            tensor: The parameter.
-
-        Returns:
-            Its new value; None where it is no layer's weight.
-        """
+        """Project; what is no layer's weight stays."""
         filters = tensor.filters
         if filters is None or tuple(tensor.value.shape) != filters.weight_shape:
             return None

@@ -17,8 +17,6 @@ from regrow.renewal.network.base import NetworkNeed, NetworkRenewal, NetworkTens
 class Pull(NetworkRenewal):
     """Decay towards the values of the beginning instead of 0, apart from the gradient as in AdamW.
 
-        w  <-  w - rate * strength * (w - w_first)
-
     Args:
         strength: The paper's lambda, at least 0.
         norms: Scales and shifts of normalisation layers too.
@@ -26,13 +24,8 @@ class Pull(NetworkRenewal):
     Raises:
         ConfigError: A negative strength, or a flag that is none.
 
-    Examples:
-        >>> import torch
-        >>> one = NetworkTensor(
-        ...     name="weight", value=torch.tensor([3.0]), first=torch.tensor([1.0]), rate=0.5
-        ... )
-        >>> Pull(strength=0.5).renewed(one)
-        tensor([2.5000])
+    Source:
+        As `regrow.functional.pulled`, with the parameter's learning rate times `strength` as the share.
     """
 
     strength: float = 0.01
@@ -54,14 +47,7 @@ class Pull(NetworkRenewal):
         return False
 
     def renewed(self, tensor: NetworkTensor) -> Tensor | None:
-        """Pull.
-
-        Args:
-            tensor: The parameter.
-
-        Returns:
-            Its new value; None where nothing is to be done.
-        """
+        """Pull, unless nothing is to be done."""
         share = tensor.rate * self.strength
         idle = not isinstance(share, Tensor) and share == 0.0
         if idle or tensor.first is None or (tensor.of_norm and not self.norms):

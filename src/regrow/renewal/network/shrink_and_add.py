@@ -17,8 +17,6 @@ from regrow.renewal.network.base import NOTHING, NetworkNeed, NetworkRenewal, Ne
 class ShrinkAndAdd(NetworkRenewal):
     """Every parameter becomes smaller, and a share of another network's is added.
 
-        w  <-  shrink * w + noise * w_other
-
     Args:
         shrink: What is left of each parameter, at least 0.
         noise: The share of the other network, at least 0.
@@ -33,13 +31,7 @@ class ShrinkAndAdd(NetworkRenewal):
         average. Copies of the model are moved by the same numbers towards the same values, from where they are.
 
     Source:
-        Ash, Adams, NeurIPS 2020. https://arxiv.org/abs/1910.08475
-
-    Examples:
-        >>> import torch
-        >>> half = ShrinkAndAdd(shrink=0.5, noise=0.0)
-        >>> half.renewed(NetworkTensor(name="weight", value=torch.tensor([2.0])))
-        tensor([1.])
+        As `regrow.functional.shrink_and_add`.
     """
 
     shrink: float = 0.4
@@ -60,14 +52,7 @@ class ShrinkAndAdd(NetworkRenewal):
         return frozenset({NetworkNeed.FRESH if self.target == "fresh" else NetworkNeed.FIRST})
 
     def renewed(self, tensor: NetworkTensor) -> Tensor | None:
-        """Shrink, and add.
-
-        Args:
-            tensor: The parameter.
-
-        Returns:
-            Its new value; None where the other network's is not known.
-        """
+        """Shrink, and add, where the other network's value is known."""
         if not self.noise:
             return shrink_and_add(tensor.value, tensor.value, shrink=self.shrink, add=0.0)
         other = tensor.first if tensor.draw is None else tensor.draw()

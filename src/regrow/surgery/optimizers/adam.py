@@ -178,43 +178,14 @@ def adamax_update(
 def adam_factors(
     age: Tensor, *, lr: float | Tensor, beta1: float, beta2: float
 ) -> tuple[Tensor, Tensor]:
-    """What an age is in Adam's step: two numbers, none of which grows with it.
-
-        length = lr / (1 - beta1^age),    spread = 1 / sqrt(1 - beta2^age)
-
-    Args:
-        age: Number of updates that went into the moments, at least 1; floating point.
-        lr: Learning rate.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
-
-    Returns:
-        Length and spread, of the shape of `age`.
-
-    Examples:
-        >>> adam_factors(torch.tensor([1.0, 2.0]), lr=1.0, beta1=0.5, beta2=0.75)
-        (tensor([2.0000, 1.3333]), tensor([2.0000, 1.5119]))
-    """
+    """What an age is in Adam's step: lr / (1 - beta1^age) and 1 / sqrt(1 - beta2^age), none of which grows with it."""
     return lr / bias_correction(beta1, age), bias_correction(beta2, age).rsqrt()
 
 
 def adam_rate(
     root: Tensor, length: Tensor, spread: Tensor, *, eps: float, out: Tensor | None = None
 ) -> Tensor:
-    """What Adam multiplies the first moment by.
-
-        rate = length / (root * spread + eps)
-
-    Args:
-        root: The root of the second moment. Read, and written only where it is `out`.
-        length: As `adam_factors` has it; broadcasts to `root`.
-        spread: Likewise.
-        eps: Added to the denominator.
-        out: Where to put it; None: a new tensor.
-
-    Returns:
-        The rate, of the shape of `root`.
-    """
+    """What Adam multiplies the first moment by: length / (root of the second * spread + eps)."""
     below = torch.mul(root, spread, out=out).add_(eps)
     return torch.div(length, below, out=out)
 
@@ -224,13 +195,6 @@ def safe_root(second: Tensor, *, out: Tensor | None = None) -> Tensor:
 
     MKL's root takes thirty times as long on zeros, of which dead filters have many. The root of the smallest normal
     number, 1e-19 in float32, is nothing compared with Adam's eps.
-
-    Args:
-        second: The second moment. Read, never written.
-        out: Where to put it; None: a new tensor.
-
-    Returns:
-        A tensor of its shape.
 
     Examples:
         >>> safe_root(torch.tensor([4.0, 0.0])) > 0

@@ -207,19 +207,8 @@ def radam_factors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What an age is in RAdam's step: three numbers, none of which grows with it.
 
-    Args:
-        age: Number of updates that went into the moments, at least 1; floating point.
-        lr: Learning rate.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
-
-    Returns:
-        The length lr / (1 - beta1^age); the rectification r * sqrt(1 - beta2^age) with a minus sign, 0 before it
-        begins; and the length again, 0 after that.
-
-    Examples:
-        >>> radam_factors(torch.tensor([1.0]), lr=1.0, beta1=0.5, beta2=0.999)
-        (tensor([2.]), tensor([-0.]), tensor([2.]))
+    The length lr / (1 - beta1^age); the rectification r * sqrt(1 - beta2^age) with a minus sign, 0 before it begins;
+    and the length again, 0 after that.
     """
     correction = bias_correction(beta2, age)
     longest = 2.0 / (1.0 - beta2) - 1.0
@@ -233,17 +222,5 @@ def radam_factors(
 
 
 def radam_rate(inverse: Tensor, length: Tensor, rectified: Tensor, plain: Tensor) -> Tensor:
-    """What RAdam multiplies the first moment by.
-
-        rate = plain - length * rectified * inverse
-
-    Args:
-        inverse: 1 / (sqrt(v) + eps). Read, never written.
-        length: As `radam_factors` has it; broadcasts to `inverse`.
-        rectified: Likewise.
-        plain: Likewise.
-
-    Returns:
-        The rate, of the shape of `inverse`.
-    """
+    """What RAdam multiplies the first moment by: plain - length * rectified / (sqrt(v) + eps)."""
     return plain - (length * rectified) * inverse

@@ -126,19 +126,7 @@ class StepResult:
 
 
 def as_fine(age: Tensor, moment: Tensor) -> Tensor:
-    """Ages in a floating point type at least as fine as a moment's, so that their factors do not blur it.
-
-    Args:
-        age: Numbers of updates, any type.
-        moment: What the factors will be multiplied by.
-
-    Returns:
-        The ages.
-
-    Examples:
-        >>> as_fine(torch.tensor([3]), torch.tensor([0.5])).dtype
-        torch.float32
-    """
+    """Ages in a floating point type at least as fine as a moment's, so that their factors do not blur it."""
     return age.to(torch.promote_types(age.dtype, moment.dtype))
 
 
@@ -146,16 +134,6 @@ def bias_correction(beta: float, age: Tensor) -> Tensor:
     """1 - beta^age: what an average that began at zero must be divided by.
 
     By expm1, since 1 - 0.999 in float32 has lost four of its seven digits.
-
-    Args:
-        beta: Decay of the average, 0 to 1 (1 excluded).
-        age: Number of updates that went into the average, floating point.
-
-    Returns:
-        The correction, of the shape and type of `age`.
-
-    Edge cases:
-        beta 0: 1 from the first update on.
 
     Examples:
         >>> bias_correction(0.5, torch.tensor([1.0, 2.0]))
