@@ -90,9 +90,7 @@ def convert(
         >>> [type(module).__name__ for module in made.model]
         ['Conv2d', 'GainControl2d', 'FusedReLU', 'Conv2d']
     """
-    why = _why_not(model)
-    if why:
-        raise ConfigError(why)
+    _check(model)
     work = Replacing(copy.deepcopy(model), from_, to, keep_affine, options)
     report = work.run(include, exclude, example_inputs, fuse_relu=fuse_relu)
     return Conversion(model=work.model, report=report)
@@ -129,9 +127,7 @@ def convert_(
     Raises:
         ConfigError: As in `convert`; or the model is itself a norm layer, which has no place to be replaced in.
     """
-    why = _why_not(model)
-    if why:
-        raise ConfigError(why)
+    _check(model)
     found = recognise(model)
     if isinstance(model, NormAct) or (found is not None and found.kind is not None):
         raise ConfigError(
@@ -142,19 +138,16 @@ def convert_(
     return work.run(include, exclude, example_inputs, fuse_relu=fuse_relu)
 
 
-def _why_not(model: nn.Module) -> str:
-    """Why a model cannot be converted as it is, and the way out; "" where it can."""
+def _check(model: nn.Module) -> None:
+    """Refuse a model that cannot be converted as it is, with the way out."""
     if unwrap(model) is not model:
-        return (
+        raise ConfigError(
             f"the model must not be wrapped yet, got {type(model).__name__}: convert the network itself, then wrap "
             "it (convert)"
         )
-    lazy = [
-        name for name, each in (*model.named_parameters(), *model.named_buffers()) if is_lazy(each)
-    ]
-    if lazy:
-        return (
-            f"every parameter must have its shape, and {lazy[0]} has none yet: run the model once on an example "
-            "before it is converted (convert)"
-        )
-    return ""
+    for name, each in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(each):
+            raise ConfigError(
+                f"every parameter must have its shape, and {name} has none yet: run the model once on an example "
+                "before it is converted (convert)"
+            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -154,27 +153,19 @@ class Absence:
                     changed = True
 
 
-@dataclass
 class _Channels:
     """The channels of a reader, or the entries of a norm, with their writers.
 
     Behind a mixing operation all filters share one long list of channels: it is kept once.
     """
 
-    _lists: dict[int, int] = field(
-        default_factory=dict[int, int]
-    )  # identity of a list of channels: its number
-    _units: list[tuple[int, int]] = field(
-        default_factory=list[tuple[int, int]]
-    )  # filter, number of its list
-    _channels: list[tuple[int, int]] = field(
-        default_factory=list[tuple[int, int]]
-    )  # channel, number of its list
-    _kept: list[Sequence[int]] = field(
-        default_factory=list[Sequence[int]]
-    )  # an identity is one as long as it lives
-    _blocked: set[int] = field(default_factory=set[int])
-    _tensors: tuple[Tensor, Tensor] | None = None
+    def __init__(self) -> None:
+        self._lists: dict[int, int] = {}  # identity of a list of channels: its number
+        self._units: list[tuple[int, int]] = []  # filter, number of its list
+        self._channels: list[tuple[int, int]] = []  # channel, number of its list
+        self._kept: list[Sequence[int]] = []  # an identity is one as long as it lives
+        self._blocked: set[int] = set()
+        self._tensors: tuple[Tensor, Tensor] | None = None
 
     def add(self, first: int, channels: Sequence[Sequence[int]]) -> None:
         """Note the channels of a layer's filters."""

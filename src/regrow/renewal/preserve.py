@@ -42,45 +42,34 @@ def uncut(filters: Filters, activity: Activity | None) -> list[str]:
 
     No activity: the filters are out of the network before, so that nothing is cut off.
     """
+    moved = f"{filters.path}: a renewal moves other channels too, and with them the output, through {filters.mixed}"
     if activity is None:
-        return [note for note in (_moved(filters),) if note]
+        return [moved] if filters.mixed else []
     unseen = [reader.path for reader in filters.readers if reader.path not in activity]
-    deaf = [
+    seen = [
+        (reader, activity[reader.path]) for reader in filters.readers if reader.path in activity
+    ]
+    deaf = [reader.path for reader, own in seen if own.bias is None and own.running_mean is None]
+    starved = [
         reader.path
-        for reader in filters.readers
-        if reader.path in activity
-        and activity[reader.path].bias is None
-        and activity[reader.path].running_mean is None
+        for reader, own in seen
+        if reader.groups > 1 and own.inputs_a_group == 1 and own.running_mean is not None
     ]
     notes: list[str] = []
     if unseen:
         notes.append(f"{filters.path}: kept in {', '.join(unseen)}, never called as a module")
-    starved = [
-        reader.path
-        for reader in filters.readers
-        if reader.path in activity
-        and reader.groups > 1
-        and activity[reader.path].inputs_a_group == 1
-        and activity[reader.path].running_mean is not None
-    ]
     if starved:
         notes.append(
             f"{filters.path}: cut off in {', '.join(starved)}, a depthwise layer with a batch norm behind: its channel "
             f"is constant then, and in training the norm multiplies its gradient by 1 / sqrt(eps)"
         )
     if filters.mixed:
-        notes.append(_moved(filters))
+        notes.append(moved)
     if deaf:
         notes.append(
             f"{filters.path}: its mean is lost in {', '.join(deaf)}, without a bias or a running mean behind"
         )
     return notes
-
-
-def _moved(filters: Filters) -> str:
-    if not filters.mixed:
-        return ""
-    return f"{filters.path}: a renewal moves other channels too, and with them the output, through {filters.mixed}"
 
 
 def _shift(

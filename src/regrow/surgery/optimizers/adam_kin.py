@@ -17,7 +17,6 @@ from regrow.surgery.optimizers.step import (
 )
 
 
-@final
 class AdamWLegacy(RecomputedMoments):
     """As AdamW, also with amsgrad and corrected weight decay."""
 
@@ -27,8 +26,8 @@ class AdamWLegacy(RecomputedMoments):
         """Adam's."""
         group = young.group
         return adam_update(
-            young.now("exp_avg"),
-            young.now("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"),
+            self.first_moment(young),
+            young.now("max_exp_avg_sq" if group.get("amsgrad", False) else "exp_avg_sq"),
             age=young.age,
             lr=learning_rate(group),
             beta1=float(group["betas"][0]),
@@ -36,9 +35,13 @@ class AdamWLegacy(RecomputedMoments):
             eps=float(group["eps"]),
         )
 
+    def first_moment(self, young: YoungStep) -> Tensor:
+        """After the step."""
+        return young.now("exp_avg")
+
 
 @final
-class NAdamW(RecomputedMoments):
+class NAdamW(AdamWLegacy):
     """Moments zeroed, bias corrections of the unit's own age; the first moment looks one step ahead.
 
     The gradient counts a second time: the step is Adam's with ``m + (1 - beta1) * (g - m)`` in the place of m.
@@ -49,20 +52,10 @@ class NAdamW(RecomputedMoments):
 
     zeroed = ("exp_avg", "exp_avg_sq")
 
-    def update(self, young: YoungStep) -> Tensor:
-        """Adam's with the moment of one more step."""
-        group = young.group
-        beta1, beta2 = (float(beta) for beta in group["betas"])
+    def first_moment(self, young: YoungStep) -> Tensor:
+        """That of one more step."""
         mean, grad = young.now("exp_avg"), young.direction(weight_decay=0.0)
-        return adam_update(
-            mean + (1.0 - beta1) * (grad - mean),
-            young.now("exp_avg_sq"),
-            age=young.age,
-            lr=learning_rate(group),
-            beta1=beta1,
-            beta2=beta2,
-            eps=float(group["eps"]),
-        )
+        return mean + (1.0 - float(young.group["betas"][0])) * (grad - mean)
 
 
 @final

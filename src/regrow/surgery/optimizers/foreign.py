@@ -11,11 +11,10 @@ from regrow.surgery.optimizers.adan import Adan
 from regrow.surgery.optimizers.adopt import Adopt
 from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.laprop import LaProp
-from regrow.surgery.optimizers.lion import Lion
 from regrow.surgery.optimizers.madgrad import MADGRAD
+from regrow.surgery.optimizers.memoryless import Lion, RMSpropTF
 from regrow.surgery.optimizers.nadam import NAdamLegacy
 from regrow.surgery.optimizers.rectified import AdaBelief, RAdamLegacy
-from regrow.surgery.optimizers.rmsprop_tf import RMSpropTF
 from regrow.surgery.optimizers.sgd import SGDW
 
 FOREIGN: Final[dict[str, Family]] = {
