@@ -46,17 +46,10 @@ def current_folder_importable() -> Generator[None]:
 
 
 def imported(name: str, *, kind: str) -> Callable[..., object]:
-    """Import a function; the current folder is searched too.
+    """Import a function that is named like this; the current folder is searched too.
 
-    Args:
-        name: ``package.module:function``.
-        kind: What it makes, for messages: ``model``, ``recipe``.
-
-    Returns:
-        The function.
-
-    Raises:
-        ConfigError: The module raises while it is imported, lacks the function, or has something else by its name.
+    A ConfigError, by the `kind` of what it makes, where the module raises, lacks the function, or has something else by
+    its name.
     """
     module_name, _, function_name = name.partition(":")
     try:

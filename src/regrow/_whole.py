@@ -10,21 +10,10 @@ from pathlib import Path
 def write_whole(path: Path, *parts: bytes | memoryview, forced: bool = False) -> None:
     """Write a file beside the old one and put it in its place in one move.
 
-    Whoever looks, at any time, finds the old file or the new one: after a full disk, after a kill, and from another
-    process in the middle of it.
-
-    Args:
-        path: The file; its folder exists.
-        *parts: What it holds, one after the other.
-        forced: Wait until it is on the disk, so that it is there after a loss of power too. Without it such a loss
-            may leave a part of the file, which a checksum must find.
-
-    Raises:
-        BaseException: What stopped it, an OSError on a full or read-only disk; the old file is as it was, and nothing
-            is left beside it.
-
-    Edge cases:
-        A process that is killed leaves ``.NAME.PROCESS.tmp`` behind.
+    Whoever looks, at any time, finds the old file or the new one: after a full disk, after a kill (which leaves
+    ``.NAME.PROCESS.tmp`` behind), and from another process in the middle of it. With `forced` it waits until the file
+    is on the disk, so that it is there after a loss of power too; without, such a loss may leave a part of the file,
+    which a checksum must find.
     """
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
     try:

@@ -67,12 +67,9 @@ def convert(
     Returns:
         The new model, and the report.
 
-    Raises:
-        ConfigError: A kind that does not exist, a pattern that matches no norm, options that the layer does not take, a
-            wrapped model (`DataParallel`, compiled).
-
     Edge cases:
-        A model that does not run on the example inputs is a `TraceError`. Norms of unknown classes are left, and
+        A ConfigError for a kind that does not exist, a pattern that matches no norm, options that the layer does not
+        take, a wrapped model (`DataParallel`, compiled). A model that does not run on the example inputs is a `TraceError`. Norms of unknown classes are left, and
         listed. So are batch norms over features, norms that an attribute also holds in a plain list, tuple or dict,
         and, without example inputs, those whose class does not say how many axes are positions (``BatchNorm1d``,
         ``GroupNorm``). Nothing replaced at all: a `NoEffectWarning`. On the way back ReLUs that were fused are modules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regrow.compose import EVERY_KIND, Parts
-from regrow.schedule import AtSteps
+from regrow.schedule import AtBoundary, AtSteps, Every, Schedule
 
 
 def no_filters() -> Parts:
@@ -19,3 +19,8 @@ def no_filters() -> Parts:
         when=AtSteps.of(()),
         layers=EVERY_KIND,
     )
+
+
+def at_boundaries(*, every_steps: int | None) -> Schedule:
+    """Where the user says that the task changes; or every so many steps."""
+    return AtBoundary() if every_steps is None else Every(steps=every_steps, prefix="every_")

@@ -16,18 +16,11 @@ Make = Callable[..., Recipe | PartnerRecipe]
 
 
 def own_recipe(name: str) -> tuple[RecipeInfo, Make]:
-    """Import a user's recipe and make it once with its defaults.
+    """Import a user's recipe and make it once with its defaults: what it says of itself, and the function.
 
-    Args:
-        name: ``package.module:function``; the current folder is searched too. The function takes its settings as
-            keywords, each with a default that a study file can say, and returns a Recipe or a PartnerRecipe. One that
-            takes ``like`` is a control, and gets the events of the run that it replays by it.
-
-    Returns:
-        What the recipe says of itself, under the name given here; and the function, whose errors are one line.
-
-    Edge cases:
-        A ConfigError where it cannot be imported or called like that, or returns something else.
+    The function takes its settings as keywords, each with a default that a study file can say, and returns a Recipe or
+    a PartnerRecipe. One that takes ``like`` is a control, and gets the events of the run that it replays by it. A
+    ConfigError where it cannot be imported or called like that, or returns something else; its errors are one line.
     """
     function = imported(name, kind="recipe")
     parameters = _parameters(function, name=name)

@@ -101,30 +101,12 @@ def _entry(name: str, where: str = "") -> _Entry:
 
 
 def info(name: str) -> RecipeInfo:
-    """What a recipe is.
-
-    Args:
-        name: Its name, or ``package.module:function``, which is imported.
-
-    Returns:
-        Title, source, differences.
-    """
+    """What a recipe is: of its name, or of ``package.module:function``, which is imported."""
     return _entry(name).info
 
 
 def settings(name: str) -> dict[str, object]:
-    """The settings of a recipe and their defaults.
-
-    Args:
-        name: Its name.
-
-    Returns:
-        Defaults by name of the setting.
-
-    Examples:
-        >>> settings("randomout")["threshold"]
-        1e-08
-    """
+    """The settings of a recipe and their defaults."""
     return _entry(name).settings
 
 

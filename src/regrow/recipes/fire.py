@@ -7,9 +7,8 @@ from typing import final
 
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
-from regrow.recipes._no_filters import no_filters
+from regrow.recipes._no_filters import at_boundaries, no_filters
 from regrow.recipes._registry import register
-from regrow.schedule import AtBoundary, Every
 
 INFO = RecipeInfo(
     name="fire",
@@ -82,12 +81,8 @@ class FIRE(Recipe):
         """The parts that follow from the settings."""
         from regrow.renewal.network import Isometry
 
-        when = (
-            AtBoundary()
-            if self.every_steps is None
-            else Every(steps=self.every_steps, prefix="every_")
-        )
         change = Isometry(iterations=self.iterations)
+        when = at_boundaries(every_steps=self.every_steps)
         return {**no_filters(), "network": change, "network_when": when}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
+from regrow._checks import check_choice
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
-from regrow.errors import ConfigError
 from regrow.recipes._no_filters import no_filters
 from regrow.recipes._registry import register
 
@@ -50,24 +51,17 @@ class Guarded(Recipe):
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
-        return _parts_of(self._guard())
-
-    def _guard(self) -> Guard:
         from regrow.guard import AdaptiveClip, NormClip, StepLimit, WeightClip
 
-        amount = self.amount
-        if self.guard_by == "step_limit":
-            return StepLimit() if amount is None else StepLimit(fraction=amount)
-        if self.guard_by == "adaptive_clip":
-            return AdaptiveClip() if amount is None else AdaptiveClip(clip=amount)
-        if self.guard_by == "norm_clip":
-            return NormClip() if amount is None else NormClip(max_norm=amount)
-        if self.guard_by == "weight_clip":
-            return WeightClip() if amount is None else WeightClip(multiple=amount)
-        raise ConfigError(
-            f"guard_by must be 'step_limit', 'adaptive_clip', 'norm_clip' or 'weight_clip', got {self.guard_by!r} "
-            "(guarded)"
-        )
+        known: dict[str, tuple[Callable[..., Guard], str]] = {
+            "step_limit": (StepLimit, "fraction"),
+            "adaptive_clip": (AdaptiveClip, "clip"),
+            "norm_clip": (NormClip, "max_norm"),
+            "weight_clip": (WeightClip, "multiple"),
+        }
+        check_choice(self.guard_by, tuple(known), name="guard_by", where="guarded")
+        kind, first = known[self.guard_by]
+        return _parts_of(kind() if self.amount is None else kind(**{first: self.amount}))
 
 
 def _parts_of(guard: Guard) -> Parts:

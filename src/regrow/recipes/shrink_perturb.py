@@ -7,9 +7,8 @@ from typing import Literal, final
 
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
-from regrow.recipes._no_filters import no_filters
+from regrow.recipes._no_filters import at_boundaries, no_filters
 from regrow.recipes._registry import register
-from regrow.schedule import AtBoundary, Every
 
 INFO = RecipeInfo(
     name="shrink-perturb",
@@ -93,11 +92,7 @@ class ShrinkPerturb(Recipe):
         from regrow.renewal.network import ShrinkAndAdd
 
         change = ShrinkAndAdd(shrink=self.shrink, noise=self.noise, target=self.target)
-        when = (
-            AtBoundary()
-            if self.every_steps is None
-            else Every(steps=self.every_steps, prefix="every_")
-        )
+        when = at_boundaries(every_steps=self.every_steps)
         return {**no_filters(), "network": change, "network_when": when}
 
 
