@@ -30,12 +30,6 @@ class Teachers:
         weight: Factor of the loss, at least 0.
         cache: Number of examples whose logits are kept, by index; None keeps none.
 
-    Attributes:
-        models: The teachers.
-        temperature: As given.
-        combine: As given.
-        weight: As given.
-
     Edge cases:
         Half precision: teachers follow autocast like any other network; the loss is computed in float32 at least.
         There is nothing to save: the cache is computed again. What a network gives for an image may depend on the
@@ -76,14 +70,7 @@ class Teachers:
         self._hold_in_eval()
 
     def to(self, device: torch.device | str) -> Teachers:
-        """Move the teachers, in place.
-
-        Args:
-            device: Where the images are.
-
-        Returns:
-            Itself.
-        """
+        """Move the teachers, in place, to where the images are."""
         for model in self.models:
             model.to(device)
         return self

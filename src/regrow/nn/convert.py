@@ -69,12 +69,13 @@ def convert(
 
     Edge cases:
         A ConfigError for a kind that does not exist, a pattern that matches no norm, options that the layer does not
-        take, a wrapped model (`DataParallel`, compiled). A model that does not run on the example inputs is a `TraceError`. Norms of unknown classes are left, and
-        listed. So are batch norms over features, norms that an attribute also holds in a plain list, tuple or dict,
-        and, without example inputs, those whose class does not say how many axes are positions (``BatchNorm1d``,
-        ``GroupNorm``). Nothing replaced at all: a `NoEffectWarning`. On the way back ReLUs that were fused are modules
-        again; a bias that was dropped stays away. Neighbours in an ``nn.Sequential`` are taken to run only as its
-        members. A model that reads a norm's own tensors (``self.norm.weight``) finds others there.
+        take, a wrapped model (`DataParallel`, compiled). A model that does not run on the example inputs is a
+        `TraceError`. Norms of unknown classes are left, and listed. So are batch norms over features, norms that an
+        attribute also holds in a plain list, tuple or dict, and, without example inputs, those whose class does not say
+        how many axes are positions (``BatchNorm1d``, ``GroupNorm``). Nothing replaced at all: a `NoEffectWarning`. On
+        the way back ReLUs that were fused are modules again; a bias that was dropped stays away. Neighbours in an
+        ``nn.Sequential`` are taken to run only as its members. A model that reads a norm's own tensors
+        (``self.norm.weight``) finds others there.
 
     Source:
         Ours; the paper (Ruff 2017) puts the layer into every convolutional neuron, before the ReLU.
@@ -107,22 +108,7 @@ def convert_(
 ) -> ConversionReport:
     """Replace the norm layers of a model, in place; everything else as in `convert`.
 
-    Args:
-        model: Written to, once everything is known to fit.
-        from_: See `convert`.
-        to: See `convert`.
-        include: See `convert`.
-        exclude: See `convert`.
-        example_inputs: See `convert`.
-        fuse_relu: See `convert`.
-        keep_affine: See `convert`.
-        **options: See `convert`.
-
-    Returns:
-        The report.
-
-    Raises:
-        ConfigError: As in `convert`; or the model is itself a norm layer, which has no place to be replaced in.
+    A model that is itself a norm layer, which has no place to be replaced in, is a ConfigError too.
     """
     _check(model)
     found = recognise(model)

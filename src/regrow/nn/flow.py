@@ -9,7 +9,6 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from regrow.graph.calling import ExampleInputs, call_arguments
@@ -24,14 +23,6 @@ class Flow:
         self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
         self._taken: dict[nn.Module, list[Arrival]] = {}
         self._given: dict[nn.Module, list[Value | None]] = {}
-
-    def shapes(self, module: nn.Module) -> list[torch.Size]:
-        """The shapes of what a module took, one a call; empty where it did not run."""
-        return [
-            arrival.tensor.shape
-            for arrival in self._taken.get(module, ())
-            if arrival.tensor is not None
-        ]
 
     def arrivals(self, module: nn.Module) -> Sequence[Arrival]:
         """What a module took, one a call."""

@@ -69,8 +69,8 @@ class Neighbours:
 
     def shapes(self, module: nn.Module) -> list[tuple[int, ...]] | None:
         """The shapes of what a module took, one a call; None where that is not known."""
-        shapes = [] if self._flow is None else self._flow.shapes(module)
-        return [tuple(shape) for shape in shapes] or None
+        arrivals = () if self._flow is None else self._flow.arrivals(module)
+        return [tuple(each.tensor.shape) for each in arrivals if each.tensor is not None] or None
 
 
 def has_hooks(module: nn.Module) -> bool:

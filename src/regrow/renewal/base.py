@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import ClassVar, Final, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -128,10 +128,8 @@ class Layer:
 class Renewal(Protocol):
     """Masks to new values. Inherit from it: then only `edits` is to be written, and readers are left alone."""
 
-    @property
-    def partial(self) -> bool:
-        """Whether it goes a part of the way: as far as `Layer.strengths` says, for a graded selection."""
-        return False
+    # Whether it goes a part of the way: as far as `Layer.strengths` says, for a graded selection.
+    partial: ClassVar[bool] = False
 
     @property
     def touches_readers(self) -> bool:

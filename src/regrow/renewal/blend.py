@@ -59,6 +59,8 @@ class Blend(Renewal):
         True
     """
 
+    partial = True
+
     strength: float = 1.0
     towards: Redraw = field(default_factory=lambda: Redraw(readers="zero"))
 
@@ -78,11 +80,6 @@ class Blend(Renewal):
             raise ConfigError(
                 f"towards must have a draw that leaves the readers alone, got draw={whole.draw} (blend)"
             )
-
-    @property
-    def partial(self) -> bool:
-        """It is what a graded selection takes."""
-        return True
 
     @property
     def touches_readers(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -50,18 +50,14 @@ class NetworkTensor:
 class NetworkRenewal(Protocol):
     """What becomes of all parameters of a network at once. Inherit from it: then only `renewed` is to be written."""
 
+    # Whether the network is another one afterwards: then its copies jump too, and so does the optimizer's state. False:
+    # it is a part of every step, as weight decay is, which copies follow by themselves.
+    jumps: ClassVar[bool] = True
+
     @property
     def needs(self) -> frozenset[NetworkNeed]:
         """What it must be told of a parameter: `NetworkTensor.first` and `NetworkTensor.draw`."""
         return NOTHING
-
-    @property
-    def jumps(self) -> bool:
-        """Whether the network is another one afterwards: then its copies jump too, and so does the optimizer's state.
-
-        False: it is a part of every step, as weight decay is, which copies follow by themselves.
-        """
-        return True
 
     def renewed(self, tensor: NetworkTensor) -> Tensor | None:
         """What becomes of one parameter. Pure.

@@ -28,6 +28,8 @@ class Pull(NetworkRenewal):
         As `regrow.functional.pulled`, with the parameter's learning rate times `strength` as the share.
     """
 
+    jumps = False
+
     strength: float = 0.01
     norms: bool = True
 
@@ -40,11 +42,6 @@ class Pull(NetworkRenewal):
     def needs(self) -> frozenset[NetworkNeed]:
         """The values of the beginning."""
         return frozenset({NetworkNeed.FIRST})
-
-    @property
-    def jumps(self) -> bool:
-        """It is a part of every step."""
-        return False
 
     def renewed(self, tensor: NetworkTensor) -> Tensor | None:
         """Pull, unless nothing is to be done."""

@@ -80,10 +80,6 @@ class Adamax(MomentFamily):
 
     zeroed = ("exp_avg", "exp_inf")
 
-    def moments(self, group: Options) -> tuple[str, str]:
-        """The maximum in the place of the second."""
-        return "exp_avg", "exp_inf"
-
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
         """One bias correction."""
         return (learning_rate(group) / bias_correction(float(group["betas"][0]), age),)
@@ -154,11 +150,8 @@ def adamax_update(
         update = lr / (1 - beta1^age) * m / u
 
     Args:
-        exp_avg: First moment m, any shape. Read, never written.
+        exp_avg, age, lr, beta1: As in `adam_update`.
         exp_inf: Decaying maximum u of the gradient's size, same shape; torch adds eps inside of it.
-        age: Number of updates that went into the moment, at least 1; broadcasts to the moment.
-        lr: Learning rate.
-        beta1: Decay of the first moment.
 
     Returns:
         What Adamax subtracts from the parameter, same shape as `exp_avg`.

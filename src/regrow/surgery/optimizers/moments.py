@@ -49,9 +49,10 @@ class MomentFamily(Family):
         """Whether weight decay shrinks the parameter itself, apart from the gradient's step."""
         return bool(group.get("decoupled_weight_decay", False))
 
-    @abstractmethod
     def moments(self, group: Options) -> tuple[str, str]:
-        """Where the optimizer keeps the moments that its step is made of."""
+        """Where the optimizer keeps the moments that its step is made of: the first two that are zeroed."""
+        first, second, *_ = self.zeroed
+        return first, second
 
     @abstractmethod
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class NAdam(Family):
     zeroed = ("exp_avg", "exp_avg_sq")
     others = ("mu_product",)
     ages = True
+    speed_option: ClassVar[str] = "momentum_decay"  # how fast the momentum's schedule is
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""
@@ -46,7 +47,7 @@ class NAdam(Family):
     ) -> dict[str, Tensor]:
         """The product, this step's momentum included."""
         product, beta1 = kept["mu_product"], float(group["betas"][0])
-        momentum = nadam_momentum(age, beta1=beta1, momentum_decay=self.speed(group))
+        momentum = nadam_momentum(age, beta1=beta1, momentum_decay=self._speed(group))
         return {"mu_product": product * momentum.to(product.dtype)}
 
     def result(self, young: YoungStep) -> StepResult:
@@ -54,7 +55,7 @@ class NAdam(Family):
         group = young.group
         beta1, beta2 = (float(beta) for beta in group["betas"])
         lr, decay = learning_rate(group), group["weight_decay"]
-        apart, speed = bool(group.get("decoupled_weight_decay", False)), self.speed(group)
+        apart, speed = bool(group.get("decoupled_weight_decay", False)), self._speed(group)
         update = nadam_update(
             young.direction(weight_decay=0.0 if apart else decay),
             young.now("exp_avg"),
@@ -73,12 +74,11 @@ class NAdam(Family):
     def horizon(self, group: Options) -> int:
         """Until the moments, the product and the momentum's schedule are all at their limits."""
         slowest = max(updates_until(float(beta)) for beta in group["betas"])
-        speed = -self.speed(group) * math.log(_DECAY)
+        speed = -self._speed(group) * math.log(_DECAY)
         return max(slowest, math.ceil(-math.log(FORGOTTEN) / speed)) if speed > 0 else slowest
 
-    def speed(self, group: Options) -> float:
-        """The speed of the momentum's schedule."""
-        return float(group["momentum_decay"])
+    def _speed(self, group: Options) -> float:
+        return float(group[self.speed_option])
 
 
 @final
@@ -87,14 +87,11 @@ class NAdamLegacy(NAdam):
 
     others = ()
     counts = False
+    speed_option = "schedule_decay"
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""
         return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]), device="cpu")}
-
-    def speed(self, group: Options) -> float:
-        """The speed of the momentum's schedule."""
-        return float(group["schedule_decay"])
 
 
 def nadam_update(
@@ -119,14 +116,8 @@ def nadam_update(
 
     Args:
         grad: Gradient g of this step with coupled weight decay, any shape.
-        exp_avg: First moment m, same shape. Read, never written.
-        exp_avg_sq: Second moment v, same shape.
-        age: Number of updates that went into the moments, at least 1; broadcasts to the moments.
+        exp_avg, exp_avg_sq, age, lr, beta1, beta2, eps: As in `regrow.functional.adam_update`.
         product: P, the shape of `age`.
-        lr: Learning rate.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
-        eps: Added to the denominator.
         momentum_decay: The momentum schedule's speed.
 
     Returns:

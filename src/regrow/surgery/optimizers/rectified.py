@@ -130,10 +130,6 @@ class RAdam(MomentFamily):
     zeroed = ("exp_avg", "exp_avg_sq")
     rest = _REST
 
-    def moments(self, group: Options) -> tuple[str, str]:
-        """Adam's."""
-        return "exp_avg", "exp_avg_sq"
-
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
         """Bias correction and rectification."""
         beta1, beta2 = (float(beta) for beta in group["betas"])
@@ -171,12 +167,7 @@ def radam_update(
         update = lr * m_hat                                                elsewhere
 
     Args:
-        exp_avg: First moment m, any shape. Read, never written.
-        exp_avg_sq: Second moment v, same shape.
-        age: Number of updates that went into the moments, at least 1; broadcasts to the moments.
-        lr: Learning rate.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
+        exp_avg, exp_avg_sq, age, lr, beta1, beta2: As in `regrow.functional.adam_update`.
         eps: Added to the denominator, before the correction, as torch does.
 
     Returns:
