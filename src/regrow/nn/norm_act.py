@@ -21,10 +21,6 @@ class FusedReLU(nn.Identity):
         """The layer that has the ReLU now."""
         return self._norm[0]
 
-    def restored(self) -> nn.ReLU:
-        """The ReLU as it was."""
-        return nn.ReLU(inplace=self.inplace)
-
     def extra_repr(self) -> str:
         """The class of the layer that has the ReLU."""
         return f"in the {type(self.norm).__name__} before it"

@@ -202,7 +202,7 @@ class Replacing:
         split: dict[str, str] = {}
         for module in self._paths:
             if isinstance(module, FusedReLU) and module.norm in self._norms:
-                self._new[module] = module.restored().train(module.training)
+                self._new[module] = nn.ReLU(inplace=module.inplace).train(module.training)
                 split[self._path(module.norm)] = self._path(module)
         for old, new in self._norms.items():
             if getattr(old, "relu", False) is True and self._path(old) not in split:

@@ -195,13 +195,11 @@ class Redraw(Renewal):
             found.append(Edit(name=filters.bias, mask=bias_mask(filters, mask), value=bias))
         if self.norm == "reset":
             found.extend(_norm_resets(filters, mask, params))
-        if self.preserve:
-            if activity is None:
-                raise ConfigError(
-                    f"preserve=True needs what the readers receive, and nothing was measured ({filters.path})"
-                )
-            found.extend(cut_off(filters, mask, params=params, activity=activity))
-        elif self.transfer and activity is not None:
+        if self.preserve and activity is None:
+            raise ConfigError(
+                f"preserve=True needs what the readers receive, and nothing was measured ({filters.path})"
+            )
+        if activity is not None and (self.preserve or self.transfer):
             found.extend(cut_off(filters, mask, params=params, activity=activity))
         elif self.transfer or self.readers != "keep":
             found.extend(
