@@ -81,7 +81,7 @@ def row_gradients(
     mean_grad: Tensor | None,
     wants_maps: bool,
 ) -> Gradients:
-    """The backward pass of `control_rows`, as `nn/function.py` has it; with `relu` something of the forward one was saved."""
+    """The backward pass of `control_rows`, as `nn/function.py` has it; with `relu` something was saved."""
     kind = rows.gain.dtype
     total, product = torch.empty_like(rows.gain), torch.empty_like(rows.gain)
     out = torch.empty_like(grad) if wants_maps else grad

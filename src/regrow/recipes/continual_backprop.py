@@ -78,8 +78,7 @@ class ContinualBackprop(Recipe):
             ``feature_by_input``; see `regrow.functional.unit_utility`. ``random``: the control for the choice.
         active_fraction: Share of the training, from its start, in which units are renewed. Below 1 it needs
             ``attach(total_steps=...)``.
-        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
-            ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of renewed entries: ``exact``, ``zeroed`` or ``kept``; see `regrow.Recipe`.
         as_published: Move no means, as the released code does not.
         init: What fresh units are drawn from; None: as ``attach`` was told.
 

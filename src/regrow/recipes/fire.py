@@ -50,8 +50,7 @@ class FIRE(Recipe):
     Args:
         iterations: Of Newton and Schulz, at least 1.
         every_steps: Act every so many optimizer steps instead of at boundaries.
-        optimizer_state: What becomes of what the optimizer remembers of the weights: ``exact``, as in a new optimizer;
-            ``zeroed`` or ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of the weights: ``exact``, as in a new optimizer, ``zeroed`` or ``kept``; see `regrow.Recipe`.
 
     Raises:
         ConfigError: A setting outside its range.

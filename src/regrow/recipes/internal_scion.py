@@ -57,8 +57,7 @@ class InternalScion(Recipe):
         active_fraction: Share of the training, from its start, in which filters are added. Below 1 it needs
             ``attach(total_steps=...)``.
         at_end: Also at the very last step of the training, after which nobody trains the filter.
-        optimizer_state: What becomes of what the optimizer remembers of the filter: ``kept``, or as if the filter were
-            a new one, ``exact`` or ``zeroed``; see `regrow.Recipe`.
+        optimizer_state: ``kept``, or as if the filter were a new one, ``exact`` or ``zeroed``; see `regrow.Recipe`.
 
     Edge cases:
         See `regrow.renewal.AddStrongest`: ties, the middle of a layer, more than half of it below the threshold.

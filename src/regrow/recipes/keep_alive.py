@@ -61,8 +61,7 @@ class KeepAlive(Recipe):
         draw: What a renewed unit is. ``he``: weights from He's normal and bias 0. ``centred``: the same weights, and a
             bias of minus the mean of its sums in the newest training pass (`regrow.renewal.draws.Centred`).
             ``initial``: what it was when the recipe was attached (`regrow.renewal.draws.FirstValues`).
-        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
-            ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of renewed entries: ``exact``, ``zeroed`` or ``kept``; see `regrow.Recipe`.
 
     Raises:
         ConfigError: A setting outside its range.

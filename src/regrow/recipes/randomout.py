@@ -84,8 +84,7 @@ class RandomOut(Recipe):
         every_epochs: Check every so many epochs; needs ``attach(steps_per_epoch=...)``.
         reset_bias: Set a redrawn filter's bias to 0.
         reset_norm: Reset the norm entries that see this filter alone.
-        optimizer_state: What becomes of what the optimizer remembers of redrawn entries: ``exact``, ``zeroed`` or
-            ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of redrawn entries: ``exact``, ``zeroed`` or ``kept``; see `regrow.Recipe`.
         readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
         preserve: Keep the network's output at a redraw: the readers' slices become 0, and the old filter's mean goes
             into their biases; needs ``attach(calibration_inputs=...)``.

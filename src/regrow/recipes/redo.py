@@ -75,8 +75,7 @@ class ReDo(Recipe):
         readers: What the weights that read a renewed unit become: ``zero``, ``redraw`` or ``keep``.
         grace_steps: Steps after a renewal in which the unit is not renewed again. None: 1 with ``readers='zero'``,
             where its own gradient is exactly 0 until its readers have moved; else 0.
-        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
-            ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of renewed entries: ``exact``, ``zeroed`` or ``kept``; see `regrow.Recipe`.
         as_published: Judge by the size of what units give alone, and keep norm entries (see ``INFO.differs``).
         init: What fresh units are drawn from; None: as ``attach`` was told.
 

@@ -68,8 +68,7 @@ class ReGraMa(Recipe):
         readers: What the weights that read a renewed unit become: ``zero``, ``redraw`` or ``keep``.
         grace_steps: Steps after a renewal in which the unit is not renewed again: as long as its readers start at 0,
             next to no gradient comes back to it. None: 1 with ``readers='zero'``, else 0.
-        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
-            ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of renewed entries: ``exact``, ``zeroed`` or ``kept``; see `regrow.Recipe`.
         as_published: Keep readers and norm entries, as the released code does.
         init: What fresh units are drawn from; None: as ``attach`` was told.
 

@@ -93,9 +93,8 @@ class RePr(Recipe):
         scale: Length of a new filter: the ``survivors``' mean, or what the ``initialiser`` draws.
         reset_bias: Set a renewed filter's bias to 0.
         reset_norm: Reset the norm entries that see this filter alone.
-        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed``, or
-            ``kept``, as it was when they were dropped; see `regrow.Recipe`. While they are out it is cleared in any
-            case.
+        optimizer_state: Of renewed entries: ``exact``, ``zeroed``, or ``kept``, as it was when they were dropped; see
+            `regrow.Recipe`. While they are out it is cleared in any case.
         readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
         preserve: Keep the network's output when filters come back: what reads them stays 0 until it has learnt; needs
             ``attach(calibration_inputs=...)``, on which `Renewed.change` is measured.

@@ -74,8 +74,7 @@ class SelfNormalizedResets(Recipe):
         max_silence: Steps of silence after which it is renewed, also without a history.
         active_fraction: Share of the training, from its start, in which units are renewed. Below 1 it needs
             ``attach(total_steps=...)``.
-        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
-            ``kept``; see `regrow.Recipe`.
+        optimizer_state: Of renewed entries: ``exact``, ``zeroed`` or ``kept``; see `regrow.Recipe`.
         as_published: Limits that are set anew now and then, judged by the sign alone, with histories that go on after a
             renewal; norm entries stay (see ``INFO.differs``).
         update_every: Steps from one update of the limits to the next, with `as_published` alone. None: 10,000.
