@@ -23,9 +23,6 @@ class Absence:
     so are norm entries behind a sum. A filter of a grouped layer that reads silent channels only is out with them:
     behind a depthwise layer the smaller network has no such channel. What writers that are still there share with one
     that is out is kept: there it adds 0. What somebody else uses too (`Wiring.shared`) is kept.
-
-    Args:
-        wiring: Of the whole model.
     """
 
     def __init__(self, wiring: Wiring) -> None:

@@ -25,18 +25,11 @@ _ROW: Final = 1 << 8
 
 
 def at_least(weights: Tensor, *, low: float, high: float, bins: int) -> list[float]:
-    """How many weights are not below each inner edge of bins of equal width, as float64 has the edges.
+    """How many weights are not below each inner edge of bins of equal width, as float64 has the edges: n_1 to n_(B-1).
 
         n_k = |{w : w >= low + k (high - low) / B}|,   k = 1 ... B - 1
 
-    Args:
-        weights: (N,), in float32 or less, all finite.
-        low: The smallest of them.
-        high: The largest, above `low`.
-        bins: B.
-
-    Returns:
-        n_1 to n_(B - 1).
+    The weights, (N,), are all finite, in float32 or less; `low` is the smallest of them, `high` the largest, above it.
     """
     width = (high - low) / bins
     edges = [low + k * width for k in range(1, bins)]
