@@ -175,12 +175,9 @@ def adam_factors(
     return lr / bias_correction(beta1, age), bias_correction(beta2, age).rsqrt()
 
 
-def adam_rate(
-    root: Tensor, length: Tensor, spread: Tensor, *, eps: float, out: Tensor | None = None
-) -> Tensor:
+def adam_rate(root: Tensor, length: Tensor, spread: Tensor, *, eps: float) -> Tensor:
     """What Adam multiplies the first moment by: length / (root of the second * spread + eps)."""
-    below = torch.mul(root, spread, out=out).add_(eps)
-    return torch.div(length, below, out=out)
+    return length / (root * spread).add_(eps)
 
 
 def safe_root(second: Tensor, *, out: Tensor | None = None) -> Tensor:
