@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from regrow._named import FORM, names_function
-from regrow.compose import OLD_SETTINGS, Recipe, RecipeInfo
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, OLD_SETTINGS, Recipe, RecipeInfo
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.history import Renewed
 from regrow.neutral import OF
 from regrow.partnership import PartnerRecipe
 from regrow.recipes._own import own_recipe
+
+Made = TypeVar("Made", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,14 @@ def register(info: RecipeInfo, make: Callable[..., Recipe | PartnerRecipe]) -> N
     if info.name in _ENTRIES:
         raise ConfigError(f"a recipe named '{info.name}' is registered already")
     _ENTRIES[info.name] = _Entry(info, make)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def published(kind: type[Made]) -> type[Made]:
+    """Make a class of settings a recipe of regrow: a frozen dataclass that is listed, and that tells old names."""
+    made = renamed(BY_WITH_PARTS)(dataclass(frozen=True, kw_only=True, repr=False)(kind))
+    register(made.info, made)
+    return made
 
 
 def register_control(name: str, make: MakeControl, *, info: RecipeInfo | None = None) -> None:

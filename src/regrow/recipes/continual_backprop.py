@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._checks import check_choice, check_flag, check_whole
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.neutral import Neutral
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -54,8 +52,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class ContinualBackprop(Recipe):
     """Replace the least useful of the mature units, a few at a time, for as long as the training lasts.
 
@@ -139,6 +136,3 @@ class ContinualBackprop(Recipe):
             grace_steps=self.maturity,
             newborn=True,
         )
-
-
-register(INFO, ContinualBackprop)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.recipes._no_filters import at_boundaries, no_filters
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 
 INFO = RecipeInfo(
     name="fire",
@@ -36,8 +34,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class FIRE(Recipe):
     """Make every layer's weight the nearest one that keeps lengths, where the task changes.
 
@@ -83,6 +80,3 @@ class FIRE(Recipe):
         change = Isometry(iterations=self.iterations)
         when = at_boundaries(every_steps=self.every_steps)
         return {**no_filters(), "network": change, "network_when": when}
-
-
-register(INFO, FIRE)

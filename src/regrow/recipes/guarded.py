@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
 from regrow._checks import check_choice
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
+from regrow.compose import EVERY_KIND, Parts, Recipe, RecipeInfo
 from regrow.recipes._no_filters import no_filters
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 
 if TYPE_CHECKING:
     from regrow.guard import Guard
@@ -24,8 +22,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class Guarded(Recipe):
     """Train with a guard and renew nothing, to see what the guard does by itself.
 
@@ -72,6 +69,3 @@ def _parts_of(guard: Guard) -> Parts:
 def guard_alone(guard: Guard) -> Recipe:
     """A recipe of a guard, for ``attach(StepLimit(), ...)``."""
     return Recipe(info=INFO, **_parts_of(guard))
-
-
-register(INFO, Guarded)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
-from regrow.recipes._registry import register
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -41,8 +39,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class InternalScion(Recipe):
     """Add a layer's largest filters to those whose weights are next to nothing, at the end of each epoch.
 
@@ -96,6 +93,3 @@ class InternalScion(Recipe):
                 prefix="every_",
             ),
         )
-
-
-register(INFO, InternalScion)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._checks import check_choice, check_not_negative
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
-from regrow.recipes._registry import register
+from regrow.compose import EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.recipes._registry import published
 from regrow.schedule import AtSteps, Every
 
 INFO = RecipeInfo(
@@ -32,8 +30,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class KeepAlive(Recipe):
     """Keep every unit of a network at work: one recipe with one set of defaults.
 
@@ -115,6 +112,3 @@ class KeepAlive(Recipe):
             guard=StepLimit(fraction=self.step_limit) if self.step_limit else None,
             gain_check=GainCheck() if self.check_gain else None,
         )
-
-
-register(INFO, KeepAlive)

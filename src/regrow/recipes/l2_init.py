@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
+from regrow.compose import EVERY_KIND, Parts, Recipe, RecipeInfo
 from regrow.recipes._no_filters import no_filters
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -36,8 +34,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class L2Init(Recipe):
     """Draw every parameter back to where it began, a little in each step, instead of towards 0.
 
@@ -83,6 +80,3 @@ class L2Init(Recipe):
 
         pull = Pull(strength=self.strength, norms=self.norms)
         return {**no_filters(), "network": pull, "network_when": Every()}
-
-
-register(INFO, L2Init)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
-from regrow.recipes._registry import register
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -40,8 +38,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class NoiseScion(Recipe):
     """Add noise to filters whose weights are next to nothing, at the end of each epoch, less with every one.
 
@@ -98,6 +95,3 @@ class NoiseScion(Recipe):
                 prefix="every_",
             ),
         )
-
-
-register(INFO, NoiseScion)

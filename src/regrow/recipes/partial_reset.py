@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._checks import check_flag
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
-from regrow.recipes._registry import register
+from regrow.compose import Parts, Recipe, RecipeInfo
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -46,8 +44,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class PartialReset(Recipe):
     """Move every unit a share of the way towards a fresh one: the less it learns, the further.
 
@@ -129,6 +126,3 @@ class PartialReset(Recipe):
                 steps=self.every_steps, active_fraction=self.active_fraction, prefix="every_"
             ),
         )
-
-
-register(INFO, PartialReset)

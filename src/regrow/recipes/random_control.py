@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.history import Renewed
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import AtSteps
 
 INFO = RecipeInfo(
@@ -26,8 +24,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class RandomControl(Recipe):
     """Do what another run did, to filters picked at random.
 
@@ -106,6 +103,3 @@ class RandomControl(Recipe):
             gain_check=GainCheck() if self.check_gain else None,
             layers=EVERY_KIND if self.dense else ("conv",),
         )
-
-
-register(INFO, RandomControl)

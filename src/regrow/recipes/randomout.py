@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from regrow._checks import check_choice
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -53,8 +51,7 @@ _LOOK_EVERY: Final = 100
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class RandomOut(Recipe):
     """Redraw filters that are dead, during the first part of the training.
 
@@ -167,6 +164,3 @@ class RandomOut(Recipe):
                 prefix="every_",
             ),
         )
-
-
-register(INFO, RandomOut)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._checks import check_flag
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
-from regrow.recipes._registry import register
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -52,8 +50,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class ReDo(Recipe):
     """Recycle dormant neurons: renew units that give next to nothing beside the mean of their layer.
 
@@ -125,6 +122,3 @@ class ReDo(Recipe):
                 steps=self.every_steps, active_fraction=self.active_fraction, prefix="every_"
             ),
         )
-
-
-register(INFO, ReDo)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._checks import check_flag
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 INFO = RecipeInfo(
@@ -47,8 +45,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class ReGraMa(Recipe):
     """Renew units that learn next to nothing beside the mean of their layer.
 
@@ -126,6 +123,3 @@ class ReGraMa(Recipe):
                 steps=self.every_steps, active_fraction=self.active_fraction, prefix="every_"
             ),
         )
-
-
-register(INFO, ReGraMa)

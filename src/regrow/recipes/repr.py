@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.neutral import Neutral
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import Cycles
 
 if TYPE_CHECKING:
@@ -61,8 +59,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class RePr(Recipe):
     """Drop the filters that overlap most with others, train without them, and bring them back orthogonal, in cycles.
 
@@ -188,6 +185,3 @@ def rankings() -> dict[str, Criterion]:
         "random": criteria.RandomScore(),
         "oracle": criteria.Oracle(),
     }
-
-
-register(INFO, RePr)

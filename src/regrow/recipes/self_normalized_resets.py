@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from regrow._checks import check_flag
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 from regrow.schedule import Every
 
 if TYPE_CHECKING:
@@ -55,8 +53,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class SelfNormalizedResets(Recipe):
     """Renew units that are silent for longer than they have nearly ever been before.
 
@@ -147,6 +144,3 @@ class SelfNormalizedResets(Recipe):
             min_silence=self.min_silence,
             max_silence=self.max_silence,
         )
-
-
-register(INFO, SelfNormalizedResets)

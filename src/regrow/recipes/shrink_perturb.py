@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
-from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
+from regrow.compose import EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.recipes._no_filters import at_boundaries, no_filters
-from regrow.recipes._registry import register
+from regrow.recipes._registry import published
 
 INFO = RecipeInfo(
     name="shrink-perturb",
@@ -40,8 +38,7 @@ INFO = RecipeInfo(
 
 
 @final
-@renamed(BY_WITH_PARTS)
-@dataclass(frozen=True, kw_only=True, repr=False)
+@published
 class ShrinkPerturb(Recipe):
     """Make the whole network smaller where the task changes, and add a little of a fresh one.
 
@@ -94,6 +91,3 @@ class ShrinkPerturb(Recipe):
         change = ShrinkAndAdd(shrink=self.shrink, noise=self.noise, target=self.target)
         when = at_boundaries(every_steps=self.every_steps)
         return {**no_filters(), "network": change, "network_when": when}
-
-
-register(INFO, ShrinkPerturb)
