@@ -38,7 +38,6 @@ class GainCheck:
     high: float = 10.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         _check_range(self.low, self.high, where="gain check")
 
 

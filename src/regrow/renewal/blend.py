@@ -65,7 +65,6 @@ class Blend(Renewal):
     towards: Redraw = field(default_factory=lambda: Redraw(readers="zero"))
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_positive(self.strength, name="strength", where="blend")
         check_fraction(self.strength, name="strength", where="blend")
         whole = self.towards

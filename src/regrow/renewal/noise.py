@@ -49,7 +49,6 @@ class AddNoise(Scion):
     steps_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_positive(self.decay, name="decay", where="add noise")
         check_fraction(self.decay, name="decay", where="add noise")
 

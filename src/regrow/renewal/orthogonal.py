@@ -66,7 +66,6 @@ class Orthogonal(Redraw):
     scale: Literal["survivors", "initialiser"] = "survivors"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.scale, ("survivors", "initialiser"), name="scale", where="orthogonal")
         super().__post_init__()
         if self.draw is not None:

@@ -69,7 +69,6 @@ class Redraw(Renewal):
     draw: Draw | str | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         for name, known in (
             ("bias", ("zero", "keep")),
             ("norm", ("reset", "keep")),

@@ -78,7 +78,6 @@ class ByInformation:
     unit: Literal["layer", "filter"] = "layer"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.criterion, get_args(Measure), name="criterion", where="weighing")
         check_choice(self.unit, ("layer", "filter"), name="unit", where="weighing")
         check_whole(self.bins, name="bins", where="weighing", least=1)

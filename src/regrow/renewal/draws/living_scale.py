@@ -40,7 +40,6 @@ class LivingScale(Draw):
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_positive(self.factor, name="factor", where="living scale")
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:

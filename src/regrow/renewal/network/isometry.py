@@ -39,7 +39,6 @@ class Isometry(NetworkRenewal):
     iterations: int = 10
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_whole(self.iterations, name="iterations", where="fire", least=1)
 
     def renewed(self, tensor: NetworkTensor) -> Tensor | None:

@@ -34,7 +34,6 @@ class Pull(NetworkRenewal):
     norms: bool = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_not_negative(self.strength, name="strength", where="pull")
         check_flag(self.norms, name="norms", where="pull")
 

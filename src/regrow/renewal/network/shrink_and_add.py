@@ -39,7 +39,6 @@ class ShrinkAndAdd(NetworkRenewal):
     target: Literal["fresh", "initial"] = "fresh"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_not_negative(self.shrink, name="shrink", where="shrink-perturb")
         check_not_negative(self.noise, name="noise", where="shrink-perturb")
         check_choice(self.target, ("fresh", "initial"), name="target", where="shrink-perturb")
