@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from written import write_results
 
 import regrow
-from regrow.functional.masks import lowest
+from regrow.selection.masks import lowest
 
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")  # not here, where zoo.py is
 from zoo.nets import torchvision  # noqa: E402

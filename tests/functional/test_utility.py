@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from regrow.criteria.utility import FACTORS
 from regrow.errors import ConfigError
 from regrow.functional import debiased, input_sizes, unit_utility
-from regrow.functional.utility import FACTORS
 
 
 def _rows(*shape: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.functional.importance import accuracy_drop
+from regrow.criteria.oracle import accuracy_drop
 from regrow.graph import trace
 from regrow.lab.rankings import COMPARED, compare_rankings
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regrow.activity.pass_tensors import FEW_VALUES, FIRST, PassTensors, sampled
-from regrow.functional.silence import silent
+from regrow.activity.silence import silent
 from regrow.graph.flows import Outlet
 
 _SURELY: Final = 1e-3

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regrow.activity.outlet_range import OutletRange
 from regrow.activity.pass_tensors import PassTensors, a_few
-from regrow.functional.silence import silent
+from regrow.activity.silence import silent
 from regrow.graph.flows import Flow
 
 

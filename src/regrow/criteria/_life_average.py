@@ -8,12 +8,38 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
 from regrow.criteria.base import CriterionState, LayerActivity, Observation
 from regrow.errors import ConfigError
-from regrow.functional.utility import debiased
+
+
+def debiased(average: Scores, *, age: Int[Tensor, "*S O"], decay: float) -> Scores:
+    """A running average that began at 0, as what it is an average of.
+
+        corrected[o] = average[o] / (1 - decay^age[o])
+
+    Without it a unit that is as good as the others looks worse as long as it is young: with a decay of 0.99 it reads
+    0.63 of its value after a hundred steps, and is taken again.
+
+    Args:
+        average: u <- decay * u + (1 - decay) * value, from 0 on, (*S, O). Read, never written.
+        age: How many values went into it, (*S, O).
+        decay: Within [0, 1).
+
+    Returns:
+        (*S, O), in float64.
+
+    Edge cases:
+        At an age of 0 it is nan.
+
+    Examples:
+        >>> debiased(torch.tensor([0.1]), age=torch.tensor([1]), decay=0.9)
+        tensor([1.0000], dtype=torch.float64)
+    """
+    return average.double() / (1.0 - decay ** age.double())
 
 
 def _all_finite(values: Tensor) -> bool:

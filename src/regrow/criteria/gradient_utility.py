@@ -9,10 +9,10 @@ import torch
 
 from regrow._checks import check_flag
 from regrow._shapes import Mask, Scores
+from regrow.criteria._life_average import debiased
 from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.gradient_size import gradient_norm
 from regrow.errors import ConfigError
-from regrow.functional.gradient import gradient_norm
-from regrow.functional.utility import debiased
 
 
 @final

@@ -9,7 +9,7 @@ from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
-from regrow.functional.activity import relative_activity
+from regrow.criteria.relative_activity import relative_activity
 
 
 @final

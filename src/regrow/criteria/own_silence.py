@@ -7,13 +7,50 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from regrow._checks import check_flag, check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.criteria._firing import anew, begun, check_silences, counted, fires, longer
 from regrow.criteria.base import CriterionState, Observation, Signal
 from regrow.errors import ConfigError
-from regrow.functional.firing import silence_share
+
+
+def silence_share(silence: Int[Tensor, "*S O"], *, past: Int[Tensor, "*S O W"]) -> Scores:
+    """The share of a unit's own silences that lasted at least as long as its present one.
+
+    What is a long silence for one unit is an everyday one for another, so each is measured by itself.
+
+        share[o] = (1 + number of k with past[o, k] >= silence[o]) / (1 + number of k with past[o, k] >= 0)
+
+    The present silence counts as one of them: if it comes from the same law as the others, the share is at most x in no
+    more than a part x of all silences, however short the history. A unit with n past silences cannot score below
+    1 / (n + 1), so that nobody is judged by next to no history.
+
+    Args:
+        silence: How long each unit has been silent, in steps, (*S, O). Read, never written.
+        past: How long its past silences lasted, (*S, O, W), in any order; -1 where there are fewer of them.
+
+    Returns:
+        (*S, O) within (0, 1], in float64; low = it has never been silent for so long.
+
+    Edge cases:
+        Without any history: 1.
+
+    Source:
+        Farias, Jozefiak, "Self-Normalized Resets for Plasticity in Continual Learning", ICLR 2025, arXiv 2410.20098:
+        a unit is reset when P(A >= a) <= eta, A its own inter-firing time. Differs: the estimate counts the present
+        silence too, as in Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005.
+
+    Examples:
+        >>> past = torch.tensor([[0, 0, 0], [2, 9, -1]])
+        >>> silence_share(torch.tensor([5, 5]), past=past)
+        tensor([0.2500, 0.6667], dtype=torch.float64)
+    """
+    longer = (past >= silence.unsqueeze(-1)).sum(-1)
+    return (1 + longer).double() / (1 + (past >= 0).sum(-1)).double()
+
 
 _WINDOW: Final = 128
 """Past silences that are remembered at least."""

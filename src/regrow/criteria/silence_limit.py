@@ -6,13 +6,63 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from regrow._checks import check_fraction, check_whole
 from regrow._shapes import Mask, Scores
 from regrow.criteria._firing import begun, check_silences, counted, fires, longer
 from regrow.criteria.base import CriterionState, Observation, Signal
 from regrow.errors import ConfigError
-from regrow.functional.firing import silence_limit
+
+
+def silence_limit(
+    counts: Int[Tensor, "*S O B"],
+    *,
+    limit: Int[Tensor, "*S O"],
+    percentile: float,
+    growth: float,
+    least: int,
+    most: int,
+) -> Int[Tensor, "*S O"]:
+    """How long each unit may be silent from here on, after a period in which its silences were counted.
+
+        q[o]     = the smallest length within which a share `percentile` of its silences ended
+        limit[o] <- q[o]  if q[o] < limit[o],  else  growth * limit[o];   then within [least, most]
+
+    A unit that is silent for longer is reset, so that nothing longer is ever seen: therefore the limit grows where
+    silences fill it.
+
+    Args:
+        counts: Silences of the period by their length, (*S, O, B): 0 steps, 1 step, ... Read, never written.
+        limit: The limits so far, in steps, (*S, O).
+        percentile: Within (0, 1].
+        growth: Above 1.
+        least: The smallest limit, in steps.
+        most: The largest.
+
+    Returns:
+        (*S, O), the type of `limit`.
+
+    Edge cases:
+        A unit without a silence that has ended keeps its limit.
+
+    Source:
+        As `silence_share`; this is how the released code updates its thresholds.
+
+    Examples:
+        >>> counts = torch.tensor([[0, 8, 1, 1, 0], [0, 0, 0, 0, 5]])
+        >>> silence_limit(counts, limit=torch.tensor([4, 4]), percentile=0.9, growth=2.0, least=1, most=20)
+        tensor([2, 8])
+    """
+    total = counts.sum(-1, keepdim=True)
+    # Shares would round: 0.9 of ten is nine.
+    short = counts.cumsum(-1) < (percentile * total.double()).mul(1 - 1e-12)
+    q = short.sum(-1)
+    grown = (limit * growth).to(limit.dtype)
+    found = torch.where(q < limit, q, grown).where(total.squeeze(-1) > 0, limit)
+    return found.to(limit.dtype).clamp(least, most)
+
 
 _MOST: Final = 100_000
 

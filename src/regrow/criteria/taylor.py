@@ -5,11 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
+from regrow.criteria.layer_scaled import layer_scaled
 from regrow.criteria.momentary import Momentary
-from regrow.functional.importance import layer_scaled
+
+
+def taylor(slopes: Float[Tensor, "*S N O"]) -> Scores:
+    """What silencing each filter changes in the loss, to first order: the mean size over the examples.
+
+        score[o] = sum over n of |dL_n / dg_o| / N,    dL_n / dg_o = sum over positions of x dL_n / dx  at g = 1
+
+    Args:
+        slopes: For each example the derivative of its loss by a gate that multiplies what the network hears of the
+            filter, (*S, N, O).
+
+    Returns:
+        (*S, O), at least 0, in float32 or wider.
+
+    Source:
+        Molchanov et al. 2017 (as `mean_activation`), equation 8. Differs: theirs is divided by the number of positions
+        too. Without it the score is a change of the loss, which is the same thing in every layer; inside a layer it is
+        a constant, and `layer_scaled` takes it out.
+
+    Examples:
+        >>> taylor(torch.tensor([[1.0, 0.0], [-3.0, 1.0]]))
+        tensor([2.0000, 0.5000])
+    """
+    wide = slopes.to(torch.promote_types(slopes.dtype, torch.float32))
+    return wide.abs().mean(-2)
 
 
 @final

@@ -2,18 +2,134 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, final
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regrow._checks import check_choice
 from regrow._shapes import Scores
-from regrow.criteria._life_average import LifeAverage
+from regrow.criteria._life_average import LifeAverage, debiased
 from regrow.criteria.base import CriterionState, LayerActivity, Observation, Signal
 from regrow.criteria.random_score import RandomScore
-from regrow.functional.utility import FACTORS, UtilityKind, debiased, unit_utility
+from regrow.errors import ConfigError
+
+UtilityKind = Literal[
+    "contribution",
+    "weight",
+    "adaptation",
+    "zero_contribution",
+    "adaptable_contribution",
+    "feature_by_input",
+]
+
+FACTORS: Final[Mapping[str, frozenset[str]]] = {
+    "contribution": frozenset({"size", "outgoing"}),
+    "weight": frozenset({"outgoing"}),
+    "adaptation": frozenset({"incoming"}),
+    "zero_contribution": frozenset({"deviation", "outgoing"}),
+    "adaptable_contribution": frozenset({"deviation", "outgoing", "incoming"}),
+    "feature_by_input": frozenset({"deviation", "incoming"}),
+}
+"""What each utility is made of, by the names of `unit_utility`'s arguments."""
+
+
+def input_sizes(
+    weight: Float[Tensor, ...],
+    *,
+    kind: Literal["conv", "conv_transpose", "linear"],
+    groups: int = 1,
+) -> Float[Tensor, " I"]:
+    """The sum of the sizes of all weights that multiply each input channel of a layer.
+
+        size[i] = sum over outputs o that read i, and kernel positions p, of |w(o, i, p)|
+
+    Args:
+        weight: (O, I/groups, *K) for convolutions, (O, I) for linear layers, (I, O/groups, *K) for transposed ones.
+            Read, never written.
+        kind: What the layer is.
+        groups: Groups of the convolution.
+
+    Returns:
+        (I,), in float32 or wider.
+
+    Examples:
+        >>> input_sizes(torch.tensor([[1.0, -2.0], [0.0, 3.0]]), kind="linear")
+        tensor([1., 5.])
+    """
+    wide = weight.to(torch.promote_types(weight.dtype, torch.float32)).abs()
+    if kind == "conv_transpose":
+        return wide.flatten(1).sum(1)
+    by_group = wide.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    return by_group.sum((1, 3)).flatten()
+
+
+def unit_utility(
+    kind: UtilityKind,
+    *,
+    size: Scores | None = None,
+    deviation: Scores | None = None,
+    outgoing: Scores | None = None,
+    incoming: Scores | None = None,
+) -> Scores:
+    """What each unit is worth in one step.
+
+        contribution:            size[o] * outgoing[o]
+        weight:                  outgoing[o]
+        adaptation:              1 / incoming[o]
+        zero_contribution:       deviation[o] * outgoing[o]
+        adaptable_contribution:  deviation[o] * outgoing[o] / incoming[o]
+        feature_by_input:        deviation[o] / incoming[o]
+
+    What a unit gives on the average can be had from a bias, so that its distance from that is what would be lost.
+
+    Args:
+        kind: Which of the six; `FACTORS` says what each needs of the following.
+        size: Mean of the absolute values of what each unit gives, (*S, O). Read, never written, as the others.
+        deviation: Mean of the distance of what it gives from its running mean, (*S, O).
+        outgoing: Sum of the sizes of the weights that read each unit, (*S, O).
+        incoming: Sum of the sizes of its own weights, (*S, O).
+
+    Returns:
+        (*S, O); higher = worth keeping.
+
+    Raises:
+        ConfigError: `kind` is none of the six, or lacks what it needs.
+
+    Edge cases:
+        1 / `incoming` of a unit without any weights is taken for 0: it hears nobody, so that nothing can be kept of it.
+
+    Source:
+        Dohare et al., "Loss of plasticity in deep continual learning", Nature 632, 2024, Equation 1 (contribution), and
+        arXiv 2306.13812v3 (adaptable contribution); the released code has all six, with means over the weights where
+        the paper has sums, which is the same order within a layer.
+
+    Examples:
+        >>> unit_utility("contribution", size=torch.tensor([1.0, 0.0]), outgoing=torch.tensor([2.0, 4.0]))
+        tensor([2., 0.])
+    """
+    if kind not in FACTORS:
+        known = ", ".join(repr(each) for each in FACTORS)
+        raise ConfigError(f"kind must be {known}, got {kind!r} (unit_utility)")
+    factors: list[Scores] = []
+    for name, value in (("size", size), ("deviation", deviation), ("outgoing", outgoing)):
+        if name in FACTORS[kind]:
+            factors.append(_given(value, name, kind))
+    if "incoming" in FACTORS[kind]:
+        own = _given(incoming, "incoming", kind)
+        factors.append(torch.where(own > 0, 1.0 / own, 0.0))
+    return functools.reduce(torch.mul, factors)
+
+
+def _given(value: Scores | None, name: str, kind: UtilityKind) -> Scores:
+    if value is None:
+        raise ConfigError(f"kind={kind!r} needs {name}, got None (unit_utility)")
+    return value
+
 
 KINDS: Final = (*FACTORS, "random")
 """What a utility can be."""

@@ -10,9 +10,45 @@ import torch
 from torch import Tensor
 
 from regrow._checks import check_flag, check_positive
-from regrow.functional.clipping import adaptive_scale
+from regrow._shapes import FilterRows, Scores
 from regrow.guard.base import Guard
 from regrow.guard.step_parameters import Part, StepParameters
+
+
+def adaptive_scale(
+    weight: FilterRows, grad: FilterRows, *, clip: float, eps: float = 1e-3
+) -> Scores:
+    """The share of each unit's gradient that adaptive gradient clipping keeps.
+
+    The ratio of gradient to weight says how much one step would change a unit; the norm of the whole network's gradient
+    does not.
+
+        scale = min(1, clip * max(norm(w), eps) / max(norm(g), 1e-6))     unit by unit, Frobenius norms
+
+    Args:
+        weight: One row a unit, (*S, O, F). Read, never written.
+        grad: Its gradient, (*S, O, F). Read, never written.
+        clip: The largest ratio of the norms, above 0.
+        eps: The least length of a unit, so that those that begin at 0 can move.
+
+    Returns:
+        (*S, O), in float32 or wider; exactly 1 within the limit.
+
+    Edge cases:
+        A gradient that is not a number: a scale that is none.
+
+    Source:
+        Brock, De, Smith, Simonyan, "High-Performance Large-Scale Image Recognition Without Normalization", ICML 2021,
+        equation 3; the released code (nfnets/agc_optax.py) for the divisor.
+
+    Examples:
+        >>> adaptive_scale(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.01], [0.0, 1.0]]), clip=0.01)
+        tensor([1.0000, 0.0500])
+    """
+    wide = torch.promote_types(grad.dtype, torch.float32)
+    lengths = torch.linalg.vector_norm(weight, dim=-1, dtype=wide).clamp(min=eps)
+    slopes = torch.linalg.vector_norm(grad, dim=-1, dtype=wide)
+    return torch.where(slopes <= clip * lengths, 1.0, clip * lengths / slopes.clamp(min=1e-6))
 
 
 @final

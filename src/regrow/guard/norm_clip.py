@@ -7,12 +7,31 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regrow._checks import check_flag, check_positive
-from regrow.functional.clipping import norm_scale
 from regrow.guard.base import Guard
 from regrow.guard.step_parameters import StepParameters, lengths_of
+
+
+def norm_scale(norm: Float[Tensor, "*S"], *, max_norm: float) -> Float[Tensor, "*S"]:
+    """The share of a gradient that clipping by its norm keeps.
+
+        scale = min(1, max_norm / (norm + 1e-6))        as torch.nn.utils.clip_grad_norm_
+
+    Args:
+        norm: Of the whole network's gradient. Read, never written.
+        max_norm: The largest that is let through, above 0.
+
+    Returns:
+        Within (0, 1]; exactly 1 within the limit. NaN for a norm that is NaN.
+
+    Examples:
+        >>> norm_scale(torch.tensor([0.5, 4.0]), max_norm=1.0)
+        tensor([1.0000, 0.2500])
+    """
+    return (max_norm / (norm + 1e-6)).clamp(max=1.0)
 
 
 @final

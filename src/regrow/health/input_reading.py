@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
-from regrow.functional.silence import TOLERANCE
+from regrow.activity.silence import TOLERANCE
 from regrow.graph.filters import Filters
 from regrow.graph.plain import is_layer
 from regrow.health.pass_values import PassValues, by_example, exact

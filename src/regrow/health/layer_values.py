@@ -13,11 +13,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.activity.silence import silent
+from regrow.criteria.filter_overlap import overlap_of_products
+from regrow.criteria.relative_activity import relative_activity
+from regrow.criteria.relative_gradient import relative_gradient
 from regrow.draw import resolve_initialiser
-from regrow.functional.activity import relative_activity
-from regrow.functional.gradient import relative_gradient
-from regrow.functional.overlap import overlap_of_products
-from regrow.functional.silence import silent
 from regrow.graph.filters import Filters, Norm
 from regrow.graph.flows import Factor
 from regrow.graph.slices import rows

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.functional.silence import TOLERANCE
+from regrow.activity.silence import TOLERANCE
 from regrow.graph.flows import Outlet
 from regrow.health.pass_values import PassValues, by_example, exact
 from regrow.health.products import Products

@@ -12,8 +12,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from regrow.criteria.filter_overlap import filter_overlap
 from regrow.errors import ConfigError
-from regrow.functional.overlap import filter_overlap
 from regrow.graph import trace
 from regrow.graph.slices import rows
 from regrow.lab.data import Dataset

@@ -11,8 +11,30 @@ import torch
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
-from regrow.functional.masks import below, spare_best
 from regrow.selection.base import Selection
+from regrow.selection.masks import spare_best
+
+
+def below(scores: Scores, *, threshold: float, inclusive: bool = False) -> Mask:
+    """Filters whose score is under an absolute threshold.
+
+    Args:
+        scores: (*S, O). Read, never written.
+        threshold: In the unit of the scores.
+        inclusive: Take ``<=`` for ``<``.
+
+    Returns:
+        Mask, (*S, O): True where ``score < threshold`` and the score is a number.
+
+    Edge cases:
+        NaN and infinities of either sign are never selected. A threshold of 0 selects nothing.
+
+    Examples:
+        >>> below(torch.tensor([0.0, 1e-9, 1.0, float("nan")]), threshold=1e-8)
+        tensor([ True,  True, False, False])
+    """
+    low = scores <= threshold if inclusive else scores < threshold
+    return low & scores.isfinite()
 
 
 @final

@@ -11,8 +11,8 @@ from typing import final
 import torch
 
 from regrow._shapes import Mask, Scores
-from regrow.functional.masks import lowest
 from regrow.selection.base import Selection, SelectionState
+from regrow.selection.masks import lowest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import final
 
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
-from regrow.functional.masks import lowest
 from regrow.selection.base import Selection
+from regrow.selection.masks import lowest
 
 
 @final

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from regrow._checks import check_fraction
 from regrow._shapes import Mask, Scores
-from regrow.functional.masks import lowest
 from regrow.selection.base import Selection, SelectionState
+from regrow.selection.masks import lowest
 
 
 @final

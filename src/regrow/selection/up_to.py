@@ -11,9 +11,10 @@ import torch
 
 from regrow._checks import check_finite, check_fraction
 from regrow._shapes import Mask, Scores
-from regrow.functional.masks import below, lowest
 from regrow.selection._share import share_of
 from regrow.selection.base import Selection
+from regrow.selection.below import below
+from regrow.selection.masks import lowest
 
 
 @final

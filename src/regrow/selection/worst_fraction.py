@@ -9,9 +9,9 @@ from typing import final
 from regrow._checks import check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
-from regrow.functional.masks import lowest_of_all
 from regrow.selection._share import share_of
 from regrow.selection.base import Selection
+from regrow.selection.masks import lowest_of_all
 
 
 @final

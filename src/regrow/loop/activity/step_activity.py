@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from regrow.activity import ActivityMeter
 from regrow.activity.outlet_range import Centre
 from regrow.activity.readings import PassReading
+from regrow.activity.silence import TOLERANCE
 from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Signal
 from regrow.decision import watching
 from regrow.errors import ConfigError
-from regrow.functional.silence import TOLERANCE
 from regrow.graph import Wiring
 from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from regrow.criteria.fisher_diagonal import fisher_diagonal
+from regrow.criteria.mean_activation import mean_activation
+from regrow.criteria.taylor import taylor
+from regrow.criteria.zero_share import zero_share
 from regrow.errors import ConfigError
-from regrow.functional.importance import fisher_diagonal, mean_activation, taylor, zero_share
 from regrow.loop.measure.examples import Examples
 from regrow.loop.measure.places import Place, Tap, index_of, tapping
 

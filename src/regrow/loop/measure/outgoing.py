@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regrow.criteria import Criterion, Signal
-from regrow.functional.utility import input_sizes
+from regrow.criteria.utility import input_sizes
 from regrow.graph.filters import Reader
 from regrow.renewal import Layer
 

@@ -1,4 +1,4 @@
-"""From scores to masks: which filters are to be renewed."""
+"""Who is taken: the lowest of a layer or of the network, and never a whole layer."""
 
 from __future__ import annotations
 
@@ -8,28 +8,6 @@ import torch
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
-
-
-def below(scores: Scores, *, threshold: float, inclusive: bool = False) -> Mask:
-    """Filters whose score is under an absolute threshold.
-
-    Args:
-        scores: (*S, O). Read, never written.
-        threshold: In the unit of the scores.
-        inclusive: Take ``<=`` for ``<``.
-
-    Returns:
-        Mask, (*S, O): True where ``score < threshold`` and the score is a number.
-
-    Edge cases:
-        NaN and infinities of either sign are never selected. A threshold of 0 selects nothing.
-
-    Examples:
-        >>> below(torch.tensor([0.0, 1e-9, 1.0, float("nan")]), threshold=1e-8)
-        tensor([ True,  True, False, False])
-    """
-    low = scores <= threshold if inclusive else scores < threshold
-    return low & scores.isfinite()
 
 
 def spare_best(mask: Mask, scores: Scores) -> Mask:
