@@ -62,52 +62,22 @@ class LifeAverage(ABC):
     every_step = True
 
     def check_decay(self, where: str) -> None:
-        """Refuse a decay outside [0, 1).
-
-        Args:
-            where: Who asks, for the message.
-
-        Raises:
-            ConfigError: It is.
-        """
+        """Refuse a decay outside [0, 1)."""
         value = self.decay
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
             raise ConfigError(f"decay must be within [0, 1), got {value!r} ({where})")
 
     @abstractmethod
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
-        """The number of each unit in one step.
-
-        Args:
-            observation: The step's.
-            activity: Its activity.
-
-        Returns:
-            (*S, O), nan where nothing is known of a unit; None where nothing is known of the layer.
-        """
+        """The number of each unit in one step."""
 
     def beside(self, activity: LayerActivity) -> Mapping[str, Tensor]:
-        """What else is averaged, in the same steps.
-
-        Args:
-            activity: The step's.
-
-        Returns:
-            By name in the state, units in front.
-        """
+        """What else is averaged, in the same steps."""
         del activity
         return {}
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Take one step into the averages.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: With `activity`.
-
-        Returns:
-            The averages, and ``age`` by unit: the number of steps that count.
-        """
+        """Take one step into the averages."""
         activity = observation.activity
         value = None if activity is None else self.of_step(observation, activity)
         if activity is None or value is None:
@@ -139,32 +109,13 @@ class LifeAverage(ABC):
         return after if counts is None else torch.where(counts, after, was)
 
     def is_scored(self, state: CriterionState) -> bool:
-        """Whether a layer has a score: then each of its units has one, and it is a number.
-
-        Args:
-            state: What is remembered of the layer.
-
-        Returns:
-            True where something was observed.
-        """
+        """Whether a layer has a score: then each of its units has one, and it is a number."""
         return self.key in state
 
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The averages, corrected by each unit's own age.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O) float64: of a unit that was never seen the best of its layer; None
-            where nothing was observed.
-        """
+        """The averages, corrected by each unit's own age."""
         del layer, count, step, seed
         if self.key not in state:
             return state, None
@@ -173,15 +124,7 @@ class LifeAverage(ABC):
         return state, torch.where(state["age"] > 0, scores, best)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed: their averages begin anew.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Units were renewed: their averages begin anew."""
         return {
             key: torch.where(
                 mask.reshape(-1, *[1] * (value.ndim - 1)), torch.zeros_like(value), value

@@ -155,14 +155,7 @@ class FilterOverlap(Momentary):
     needs = frozenset({Signal.WEIGHTS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """Overlaps of the weights as they are.
-
-        Args:
-            observation: With the weights.
-
-        Returns:
-            (*S, O); None without weights.
-        """
+        """Overlaps of the weights as they are."""
         weight = observation.weight
         if weight is None:
             return None

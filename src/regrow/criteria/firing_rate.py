@@ -46,14 +46,6 @@ class FiringRate(LifeAverage):
         self.check_decay("firing rate")
 
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
-        """The shares of the step.
-
-        Args:
-            observation: Not used.
-            activity: With `positive`.
-
-        Returns:
-            (*S, O).
-        """
+        """The shares of the step."""
         del observation
         return activity.positive

@@ -63,14 +63,7 @@ class FisherDiagonal(Momentary):
     needs = frozenset({Signal.GATES})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The mean squares as they were measured.
-
-        Args:
-            observation: With `gates`.
-
-        Returns:
-            (*S, O); None where they could not be measured.
-        """
+        """The mean squares as they were measured."""
         if observation.gates is None:
             return None
         scores = observation.gates.curvature

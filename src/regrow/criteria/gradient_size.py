@@ -98,15 +98,7 @@ class GradientSize:
         return self.source == "accumulated"
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Remember this step's gradient, or add it to the sum.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: One step's gradient, (*S, O, F).
-
-        Returns:
-            ``scores`` (last) or ``sum`` (accumulated).
-        """
+        """Remember this step's gradient, or add it to the sum."""
         grad = observation.grad
         if grad is None:
             return state if self.source == "accumulated" else {}
@@ -119,18 +111,7 @@ class GradientSize:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """Norms of what was observed; the sum starts anew.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            An empty state, and the scores (*S, O) or None where no gradient came.
-        """
+        """Norms of what was observed; the sum starts anew."""
         del layer, count, step, seed
         if "sum" in state:
             return {}, gradient_norm(state["sum"], norm=self.norm)

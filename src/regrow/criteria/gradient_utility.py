@@ -54,15 +54,7 @@ class GradientUtility:
         check_flag(self.from_one, name="from_one", where="gradient utility")
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Take one step into the averages.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: With `grad`, (*S, O, F).
-
-        Returns:
-            ``utility`` (float64) and ``age``, (*S, O).
-        """
+        """Take one step into the averages."""
         if observation.grad is None:
             return state
         sizes = gradient_norm(observation.grad).double()
@@ -76,18 +68,7 @@ class GradientUtility:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The averages, corrected by each unit's own age.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O) float64; None where nothing that counts was observed.
-        """
+        """The averages, corrected by each unit's own age."""
         del layer, count, step, seed
         if not state or not bool(state["age"].any()):
             return state, None
@@ -98,15 +79,7 @@ class GradientUtility:
         return state, torch.where(state["age"] > 0, scores, best)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed, or moved a part of the way: their averages begin anew.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (*S, O).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Units were renewed, or moved a part of the way: their averages begin anew."""
         return {
             "utility": torch.where(mask, float(self.from_one), state["utility"]),
             "age": torch.where(mask, 0, state["age"]),

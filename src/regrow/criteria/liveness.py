@@ -95,15 +95,7 @@ class Liveness:
     # ---- what is observed
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Remember the gradient, and count silent steps on.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: One step's gradient and activity, as far as they came.
-
-        Returns:
-            Counts by filter, (O,); nothing where nobody is suspected.
-        """
+        """Remember the gradient, and count silent steps on."""
         size, own = _parted(state)
         size = self.gradient.observe(size, observation)
         activity = observation.activity
@@ -119,12 +111,6 @@ class Liveness:
         """Whether no layer has anything to suspect or to remember, as in nearly every step.
 
         All layers are asked at once: on a device that is one wait and not one a layer.
-
-        Args:
-            states: By layer.
-
-        Returns:
-            Whether there is nothing to do.
         """
         sizes: list[Tensor] = []
         for state in states.values():
@@ -143,18 +129,7 @@ class Liveness:
     def suspect(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, int]:
-        """Look at the sizes of the gradients: a small one starts the watch of the layer.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: For the gradient's criterion.
-            count: The same.
-            step: The same.
-            seed: The same.
-
-        Returns:
-            What is remembered from here on, and the number of gradients that are not finite.
-        """
+        """Look at the sizes of the gradients: a small one starts the watch of the layer."""
         size, own = _parted(state)
         size, sizes = self.gradient.score(size, layer=layer, count=count, step=step, seed=seed)
         if sizes is None:
@@ -177,47 +152,21 @@ class Liveness:
         return _joined(size, pruned(after)), strange
 
     def watches(self, state: CriterionState, *, step: int) -> bool:
-        """Whether a layer's passes are to be read in a step.
-
-        Args:
-            state: What is remembered of the layer after the step before.
-            step: The step.
-
-        Returns:
-            Whether it is watched, or a look is due.
-        """
+        """Whether a layer's passes are to be read in a step."""
         if step % self.look_every == 0:
             return True
         _, own = _parted(state)
         return bool(own) and bool(((own["watch"] > 0) | (own["steps"] > 0)).any())
 
     def ripe(self, state: CriterionState) -> bool:
-        """Whether a window has just ended with somebody dead in it.
-
-        Args:
-            state: What is remembered of the layer.
-
-        Returns:
-            Whether a decision is due.
-        """
+        """Whether a window has just ended with somebody dead in it."""
         _, own = _parted(state)
         return bool(own) and bool(own["now"].any())
 
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """0 for who is dead now, 1 for everybody else.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O); None where nothing is remembered of the layer.
-        """
+        """0 for who is dead now, 1 for everybody else."""
         del layer, count, step, seed
         size, own = _parted(state)
         if own:
@@ -231,15 +180,7 @@ class Liveness:
     # ---- what has happened since
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Filters were renewed: their windows begin anew, and the renewal is in vain until they give a sign of life.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Filters were renewed: their windows begin anew, and the renewal is in vain until they give a sign of life."""
         size, own = _parted(state)
         was = whole(own, mask)
         after = {
@@ -249,14 +190,7 @@ class Liveness:
         return _joined(size, after)
 
     def stirred(self, state: CriterionState) -> tuple[CriterionState, bool]:
-        """Whether a filter that had been renewed has come to life since this was last asked.
-
-        Args:
-            state: What is remembered. Not changed.
-
-        Returns:
-            What is remembered from here on, and the answer.
-        """
+        """Whether a filter that had been renewed has come to life since this was last asked."""
         size, own = _parted(state)
         if not own or not bool(own["stirred"].any()):
             return state, False
@@ -264,14 +198,7 @@ class Liveness:
         return _joined(size, pruned(quiet)), True
 
     def encouraged(self, state: CriterionState) -> CriterionState:
-        """A neighbouring layer has come to life: what was given up or starved is looked at again.
-
-        Args:
-            state: What is remembered. Not changed.
-
-        Returns:
-            What is remembered from here on.
-        """
+        """A neighbouring layer has come to life: what was given up or starved is looked at again."""
         size, own = _parted(state)
         if not own:
             return state
@@ -286,14 +213,7 @@ class Liveness:
         return _joined(size, pruned(after))
 
     def kept(self, state: CriterionState) -> dict[KeepReason, tuple[int, ...]]:
-        """Silent filters that are left alone.
-
-        Args:
-            state: What is remembered of the layer.
-
-        Returns:
-            By reason, those that there are.
-        """
+        """Silent filters that are left alone."""
         _, own = _parted(state)
         if not own:
             return {}

@@ -59,14 +59,7 @@ class MeanActivation(Momentary):
     needs = frozenset({Signal.ACTIVATIONS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The activations as they were measured.
-
-        Args:
-            observation: With `heard`.
-
-        Returns:
-            (*S, O); None where they could not be measured.
-        """
+        """The activations as they were measured."""
         if observation.heard is None:
             return None
         scores = observation.heard.activation

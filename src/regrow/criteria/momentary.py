@@ -15,25 +15,10 @@ class Momentary(ABC):
 
     @abstractmethod
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The scores of one layer.
-
-        Args:
-            observation: With what the criterion needs, as far as it was there.
-
-        Returns:
-            (*S, O); None where it was not.
-        """
+        """The scores of one layer."""
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Score the layer as it is.
-
-        Args:
-            state: Not used.
-            observation: As for `scores_of`.
-
-        Returns:
-            The scores; nothing where what they need was not there.
-        """
+        """Score the layer as it is."""
         del state
         scores = self.scores_of(observation)
         return {} if scores is None else {"scores": scores}
@@ -41,17 +26,6 @@ class Momentary(ABC):
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            Nothing to remember, and the scores, (*S, O), or None.
-        """
+        """What was observed last."""
         del layer, count, step, seed
         return {}, state.get("scores")

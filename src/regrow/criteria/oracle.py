@@ -83,14 +83,7 @@ class Oracle(Momentary):
         return frozenset({Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The differences between the whole network and the one without the filter.
-
-        Args:
-            observation: With `silenced_loss`, and for the accuracy with `silenced_accuracy`.
-
-        Returns:
-            (*S, O); None where they could not be measured.
-        """
+        """The differences between the whole network and the one without the filter."""
         loss, accuracy = observation.silenced_loss, observation.silenced_accuracy
         if loss is None:
             return None

@@ -54,14 +54,7 @@ class OutputGradient(Momentary):
         return frozenset({Signal.PREACTIVATION_GRADIENTS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The sizes by their mean.
-
-        Args:
-            observation: With `output_gradient` or `preactivation_gradient`.
-
-        Returns:
-            (*S, O); None where they could not be measured.
-        """
+        """The sizes by their mean."""
         size = (
             observation.output_gradient
             if self.where == "activation"

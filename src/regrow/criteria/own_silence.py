@@ -136,15 +136,7 @@ class OwnSilence:
         return max(_WINDOW, needed)
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Count silences on, and remember those that have ended.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: With `activity`.
-
-        Returns:
-            By unit ``silence``, how many silences have ended (``known``), and the last of them, ``past`` (O, W).
-        """
+        """Count silences on, and remember those that have ended."""
         activity = observation.activity
         fire = None if activity is None else fires(activity, as_published=self.as_published)
         if activity is None or fire is None:
@@ -165,18 +157,7 @@ class OwnSilence:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """How unusual the present silences are.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O) float64; None where no pass was seen.
-        """
+        """How unusual the present silences are."""
         del layer, count, step, seed
         if not state:
             return state, None
@@ -193,13 +174,5 @@ class OwnSilence:
         return state, share.where(silence < self.max_silence, 0.0)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed: they begin without a history.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Units were renewed: they begin without a history."""
         return anew(state, mask, _BEGIN)

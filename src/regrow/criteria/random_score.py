@@ -29,17 +29,6 @@ class RandomScore:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """Draw the scores.
-
-        Args:
-            state: Not used.
-            layer: Module path; part of the key.
-            count: Number of filters, O.
-            step: Optimizer step; part of the key.
-            seed: Part of the key.
-
-        Returns:
-            The state as it came, and scores (O,) on the CPU in float64.
-        """
+        """Draw the scores."""
         key = Key(seed=seed, step=step, layer=layer, purpose="random score")
         return state, uniform_rows(key, filters=torch.arange(count, device="cpu"), count=1)[:, 0]

@@ -71,14 +71,7 @@ class RelativeActivity(Momentary):
     needs = frozenset({Signal.ACTIVITY})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The sizes by their mean.
-
-        Args:
-            observation: With `activity`.
-
-        Returns:
-            (*S, O); None where no pass was seen.
-        """
+        """The sizes by their mean."""
         activity = observation.activity
         if activity is None or activity.size is None:
             return None

@@ -59,12 +59,5 @@ class RelativeGradient(Momentary):
     needs = frozenset({Signal.GRADIENTS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The sizes by their mean.
-
-        Args:
-            observation: With `grad`.
-
-        Returns:
-            (*S, O); None where no gradient came.
-        """
+        """The sizes by their mean."""
         return None if observation.grad is None else relative_gradient(observation.grad)

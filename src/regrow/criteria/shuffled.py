@@ -47,32 +47,13 @@ class Shuffled:
         return getattr(self.criterion, name)
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Let the criterion look.
-
-        Args:
-            state: What it remembers. Not changed.
-            observation: One step.
-
-        Returns:
-            What it remembers from here on.
-        """
+        """Let the criterion look."""
         return self.criterion.observe(state, observation)
 
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The criterion's scores in another order.
-
-        Args:
-            state: What it remembers. Not changed.
-            layer: Part of the order's key.
-            count: Number of filters, O.
-            step: Part of the order's key.
-            seed: Part of the order's key.
-
-        Returns:
-            What it remembers from here on, and the scores, (O,), or None.
-        """
+        """The criterion's scores in another order."""
         state, scores = self.criterion.score(state, layer=layer, count=count, step=step, seed=seed)
         if scores is None:
             return state, None

@@ -120,15 +120,7 @@ class SilenceLimit:
             raise ConfigError(f"growth must be above 1, got {value!r} (silence limit)")
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Count silences on, and set the limits anew where that is due.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: With `activity`.
-
-        Returns:
-            By unit ``silence``, ``limit`` and ``counts``, (O, max_silence + 1); and ``steps`` since the last update.
-        """
+        """Count silences on, and set the limits anew where that is due."""
         activity = observation.activity
         fire = None if activity is None else fires(activity, as_published=True)
         if activity is None or fire is None:
@@ -167,18 +159,7 @@ class SilenceLimit:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """What is left.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O) float64 within [0, 1]; None where no pass was seen.
-        """
+        """What is left."""
         del layer, count, step, seed
         if not state:
             return state, None
@@ -186,15 +167,7 @@ class SilenceLimit:
         return state, left.clamp(min=0.0)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed: their silence has ended, and is counted.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Units were renewed: their silence has ended, and is counted."""
         if not state:
             return state
         silence = state["silence"]

@@ -47,15 +47,7 @@ class SinceFiring:
         return frozenset({Signal.MEANS if self.as_published else Signal.ACTIVITY})
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Count silences on.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: With `activity`.
-
-        Returns:
-            ``silence`` by unit.
-        """
+        """Count silences on."""
         activity = observation.activity
         fire = None if activity is None else fires(activity, as_published=self.as_published)
         if activity is None or fire is None:
@@ -67,29 +59,10 @@ class SinceFiring:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """Minus the silences.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O) float64; None where no pass was seen.
-        """
+        """Minus the silences."""
         del layer, count, step, seed
         return state, 0.0 - state["silence"].double() if state else None
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed: they have not been silent yet.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Units were renewed: they have not been silent yet."""
         return anew(state, mask, {"silence": 0})

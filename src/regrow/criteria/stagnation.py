@@ -76,15 +76,7 @@ class Stagnation:
     every_step = False
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Compare the weights with those of the last look.
-
-        Args:
-            state: What is remembered so far. Not changed.
-            observation: With `weight`.
-
-        Returns:
-            ``weight``, (O, F), and the ``scores``; nothing without weights.
-        """
+        """Compare the weights with those of the last look."""
         weight = observation.weight
         if weight is None:
             return {}
@@ -98,31 +90,12 @@ class Stagnation:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            The same state, and the scores, (*S, O), or None.
-        """
+        """What was observed last."""
         del layer, count, step, seed
         return state, state.get("scores")
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed: of their way nothing is known.
-
-        Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
-
-        Returns:
-            What is remembered from here on.
-        """
+        """Units were renewed: of their way nothing is known."""
         if not state:
             return state
         return {

@@ -77,14 +77,7 @@ class Taylor(Momentary):
         return frozenset({Signal.EXCHANGES if self.reference == "mean" else Signal.GATES})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The derivatives as they were measured.
-
-        Args:
-            observation: With `gates` or `exchanges`.
-
-        Returns:
-            (*S, O); None where they could not be measured.
-        """
+        """The derivatives as they were measured."""
         gates = observation.exchanges if self.reference == "mean" else observation.gates
         if gates is None:
             return None

@@ -198,15 +198,7 @@ class Utility(LifeAverage):
         return frozenset({Signal.MEANS, *asked})
 
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
-        """The utilities of the step.
-
-        Args:
-            observation: With `outgoing` or `weight`, or both.
-            activity: With `size` or `deviation`.
-
-        Returns:
-            (*S, O); None where one of the factors is not known.
-        """
+        """The utilities of the step."""
         if self.kind == "random":
             return activity.size
         weight, outgoing = observation.weight, observation.outgoing
@@ -224,15 +216,7 @@ class Utility(LifeAverage):
         return unit_utility(self.kind, **found)
 
     def beside(self, activity: LayerActivity) -> Mapping[str, Tensor]:
-        """The means, in all and place by place.
-
-        Args:
-            activity: With `mean` and `places`.
-
-        Returns:
-            ``centre``, (O,), where distances are measured from it; ``mean.K``, (O, P), what units give at the places of
-            outlet K, where those are asked for.
-        """
+        """The means, in all and place by place."""
         found: dict[str, Tensor] = {}
         if "deviation" in self._factors and activity.mean is not None:
             found[_CENTRE] = activity.mean
@@ -244,45 +228,20 @@ class Utility(LifeAverage):
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The averages, corrected by each unit's own age, or a draw.
-
-        Args:
-            state: What is remembered. Not changed.
-            layer: For a draw, as the rest.
-            count: The same.
-            step: The same.
-            seed: The same.
-
-        Returns:
-            The same state, and the scores, (*S, O) float64; None where nothing was observed.
-        """
+        """The averages, corrected by each unit's own age, or a draw."""
         if self.kind == "random" and self.key in state:
             return RandomScore().score(state, layer=layer, count=count, step=step, seed=seed)
         return super().score(state, layer=layer, count=count, step=step, seed=seed)
 
     def centre_of(self, state: CriterionState) -> tuple[Tensor | float, Tensor | float]:
-        """What distances are measured from in the coming step: the running mean with that step's own in it.
-
-        Args:
-            state: What is remembered of the layer.
-
-        Returns:
-            a and b, by unit: the centre is a + b * (mean of the step).
-        """
+        """What distances are measured from in the coming step: the running mean with that step's own in it."""
         if _CENTRE not in state:
             return 0.0, 1.0
         whole = 1.0 - self.decay ** (state["age"] + 1).double()
         return self.decay * state[_CENTRE] / whole, (1.0 - self.decay) / whole
 
     def means_of(self, state: CriterionState) -> dict[int, Tensor]:
-        """What units give on the average, by outlet, corrected by their ages.
-
-        Args:
-            state: What is remembered of the layer.
-
-        Returns:
-            (O, P) by the number of the outlet, P places a unit; nan where a unit was never seen.
-        """
+        """What units give on the average, by outlet, corrected by their ages."""
         found: dict[int, Tensor] = {}
         for key, value in state.items():
             if key.startswith(_MEAN):

@@ -55,14 +55,7 @@ class WeightNorm(Momentary):
     needs = frozenset({Signal.WEIGHTS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """Norms of the weights as they are.
-
-        Args:
-            observation: With the weights.
-
-        Returns:
-            (*S, O); None without weights.
-        """
+        """Norms of the weights as they are."""
         weight = observation.weight
         if weight is None:
             return None

@@ -56,12 +56,5 @@ class ZeroShare(Momentary):
     needs = frozenset({Signal.ACTIVATIONS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The shares as they were measured.
-
-        Args:
-            observation: With `heard`.
-
-        Returns:
-            (*S, O); None where they could not be measured.
-        """
+        """The shares as they were measured."""
         return None if observation.heard is None else -observation.heard.zeros

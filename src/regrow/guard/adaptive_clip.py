@@ -93,16 +93,7 @@ class AdaptiveClip(Guard):
     def clip_(
         self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
-        """Clip.
-
-        Args:
-            moved: The parameters of this step.
-            grads: Their gradients. Written where a unit's is too long.
-            scale: What they are still multiplied by.
-
-        Returns:
-            By layer whether one of its units was clipped; None: none was.
-        """
+        """Clip."""
         hit = [torch.zeros((), dtype=torch.bool, device=grads[0].device)] * len(moved.groups)
         for part, grad, place in zip(moved.parts, grads, moved.place, strict=True):
             if grad.is_sparse or (part.group.is_head and not self.heads):

@@ -48,17 +48,7 @@ class StepBounds:
     def longest(
         self, parameters: Sequence[Tensor], lengths: Sequence[float], *, anew: bool = False
     ) -> list[float] | None:
-        """The largest length that the step of each parameter can have.
-
-        Args:
-            parameters: Those that have a gradient, on the CPU.
-            lengths: Those of their gradients.
-            anew: Look once more at what the optimizer keeps, for bounds that follow from others grow.
-
-        Returns:
-            One a parameter; None where nothing (or `anew` nothing more) is known, in half precision, whose rounding
-            moves weights too, and where a scaler may keep a fused optimizer from stepping.
-        """
+        """The largest length that the step of each parameter can have."""
         if (
             self._way is None
             or (anew and not self._followed)

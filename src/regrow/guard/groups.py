@@ -12,15 +12,7 @@ from regrow.guard.step_parameters import Group, Part
 
 
 def parts_of(model: nn.Module, wiring: Wiring) -> dict[Tensor, Part]:
-    """Every parameter of a model, and the group that it belongs to.
-
-    Args:
-        model: The bare model.
-        wiring: What was traced of it: weight and bias of a layer are one group.
-
-    Returns:
-        By parameter. One that has several names, or is several layers', is in the group of the first.
-    """
+    """Every parameter of a model, and the group that it belongs to."""
     named = dict(model.named_parameters(remove_duplicate=False))
     found: dict[Tensor, Part] = {}
     number = 0
@@ -56,17 +48,7 @@ def parts_of(model: nn.Module, wiring: Wiring) -> dict[Tensor, Part]:
 
 
 def alone(parameter: Tensor, *, number: int, name: str, fresh: float) -> Part:
-    """A parameter that is no traced layer's, in a group of its own: rows of a matrix, or entries of a vector.
-
-    Args:
-        parameter: It.
-        number: Of its group.
-        name: Its own.
-        fresh: Its length when it is fresh.
-
-    Returns:
-        The one part of its group.
-    """
+    """A parameter that is no traced layer's, in a group of its own: rows of a matrix, or entries of a vector."""
     sides = [size for size in parameter.shape if size > 1]
     group = Group(number=number, name=name, fresh=fresh, units=sides[0] if sides else 1)
     return Part(parameter=parameter, group=group)

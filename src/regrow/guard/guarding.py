@@ -74,15 +74,7 @@ class Guarding:
 
     @torch.no_grad()
     def before_step_(self, optimizer: Optimizer) -> bool:
-        """Look at gradients that are complete, and that no scaler multiplies any more, but for one of a fused step.
-
-        Args:
-            optimizer: Which is about to step. Gradients are clipped in place. If they would spoil it, all of them are
-                taken away from it until `after_step_`.
-
-        Returns:
-            Whether there is a step to be made: False, and the optimizer finds no gradients.
-        """
+        """Look at gradients that are complete, and that no scaler multiplies any more, but for one of a fused step."""
         self._put_back_()
         self._now = None
         parameters = [
@@ -120,11 +112,7 @@ class Guarding:
 
     @torch.no_grad()
     def after_step_(self, optimizer: Optimizer) -> None:
-        """Look at what the step has made, corrected where it is: limit it, or put hidden gradients back.
-
-        Args:
-            optimizer: Which has stepped, the one of the last `before_step_`. Its parameters are written.
-        """
+        """Look at what the step has made, corrected where it is: limit it, or put hidden gradients back."""
         self._put_back_()
         if id(optimizer) in self._bounds:
             self._bounds[id(optimizer)].stepped()
@@ -137,14 +125,7 @@ class Guarding:
         return {"hits": self.hits, "refused": self.refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what was counted.
-
-        Args:
-            state: What `state_dict` gave.
-
-        Raises:
-            StateError: It has hits of layers that are not here.
-        """
+        """Take over what was counted."""
         unknown = sorted(set(state["hits"]) - set(self._names))
         if unknown:
             raise StateError(f"the saved guard has hits of {', '.join(unknown)}, not in this model")

@@ -71,16 +71,7 @@ class NormClip(Guard):
     def clip_(
         self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
-        """Clip.
-
-        Args:
-            moved: The parameters of this step.
-            grads: Their gradients. Written where their norm is too large.
-            scale: What they are still multiplied by.
-
-        Returns:
-            Whether they were clipped, (1,); None: they were not.
-        """
+        """Clip."""
         lengths = lengths_of([dense(grad) for grad in grads])
         norm = torch.linalg.vector_norm(lengths).reshape(1)
         if scale is not None:

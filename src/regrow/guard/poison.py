@@ -28,19 +28,6 @@ def poisons(
     Who keeps an average of squares keeps an infinity: a gradient that is finite is enough, as 1e25 in float32, whose
     square is not. Which optimizers square cannot be asked; so the square is looked at for all of them, in the type of
     what the optimizer keeps for the parameter, or else of the parameter.
-
-    Args:
-        optimizer: Whose state is looked at for its type.
-        parameters: What it moves.
-        grads: Their gradients. Read, never written.
-        lengths: Those of the gradients, without the scale.
-        scale: What they are still multiplied by.
-
-    Returns:
-        True where one of them is NaN or infinite, or its square would be.
-
-    Edge cases:
-        A state in half precision (float16) has room for gradients below 256 alone; bfloat16 has float32's.
     """
     if all(length <= _HARMLESS for length in lengths):  # never with NaN
         return False
@@ -57,15 +44,7 @@ def poisons(
 
 
 def gradient_lengths(grads: Sequence[Tensor], *, scale: Tensor | None = None) -> list[float]:
-    """The length of each gradient: no entry is larger, and it is found in a tenth of the time of the largest entry.
-
-    Args:
-        grads: Not empty. Read, never written.
-        scale: What they are still multiplied by.
-
-    Returns:
-        One a gradient, by one wait for the device.
-    """
+    """The length of each gradient: no entry is larger, and it is found in a tenth of the time of the largest entry."""
     lengths = lengths_of([grad._values() if grad.is_sparse else grad for grad in grads])
     return (lengths if scale is None else lengths / scale.to(lengths.device)).tolist()
 

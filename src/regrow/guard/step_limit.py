@@ -133,15 +133,7 @@ class StepLimit(Guard):
         return self.by != "network"
 
     def within(self, moved: StepParameters, most: Sequence[float]) -> bool:
-        """Whether steps that are at most so long are short for layers that are fresh.
-
-        Args:
-            moved: The parameters of this step.
-            most: The largest length that the step of each of them can have.
-
-        Returns:
-            True only where that is so: a hundredth is left to rounding.
-        """
+        """Whether steps that are at most so long are short for layers that are fresh."""
         squares = [0.0] * len(moved.groups)
         for place, length in zip(moved.place, most, strict=True):
             squares[place] += length * length
@@ -155,15 +147,7 @@ class StepLimit(Guard):
         )
 
     def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
-        """Shorten what is too long.
-
-        Args:
-            moved: The parameters of this step. Written where the step was too long.
-            before: As they were.
-
-        Returns:
-            By layer whether it was limited, or one for the network; None: nothing was.
-        """
+        """Shorten what is too long."""
         steps = torch._foreach_sub(moved.parameters, list(before))  # pyright: ignore[reportPrivateUsage]
         if self.by == "unit":
             return self._by_unit_(moved, before, steps)

@@ -52,27 +52,13 @@ class Part:
     filters: Filters | None = None
 
     def unit_rows(self, tensor: Tensor) -> Tensor:
-        """A tensor of the parameter's shape as one row a unit.
-
-        Args:
-            tensor: Read, never written; the result may share its memory.
-
-        Returns:
-            (units, F).
-        """
+        """A tensor of the parameter's shape as one row a unit."""
         if self.filters is not None:
             return rows(tensor, self.filters)
         return tensor.reshape(self.group.units, -1)
 
     def spread(self, by_unit: Tensor) -> Tensor:
-        """One number a unit as a tensor of the parameter's shape.
-
-        Args:
-            by_unit: (units,).
-
-        Returns:
-            Of the parameter's shape.
-        """
+        """One number a unit as a tensor of the parameter's shape."""
         shape = self.parameter.shape
         full = by_unit[:, None].expand(self.group.units, self.parameter.numel() // len(by_unit))
         return unrows(full, self.filters) if self.filters is not None else full.reshape(shape)
@@ -125,14 +111,7 @@ class StepParameters:
         return torch.tensor(self.place, device=self._home)
 
     def lengths(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Of each group the length of all its parts together.
-
-        Args:
-            tensors: One a part. Read, never written.
-
-        Returns:
-            (G,), float32 or wider, on the device of the first parameter.
-        """
+        """Of each group the length of all its parts together."""
         return self.joined(lengths_of(tensors))
 
     def joined(self, each: Tensor) -> Tensor:
@@ -144,15 +123,7 @@ class StepParameters:
 
 
 def lengths_of(tensors: Sequence[Tensor], *, norm: float = 2.0) -> Tensor:
-    """The length of each of several tensors, in one pass over them.
-
-    Args:
-        tensors: Dense. Read, never written.
-        norm: Which: 2, or inf for the largest size of an entry.
-
-    Returns:
-        (len(tensors),), float32 or wider, on the device of the first.
-    """
+    """The length of each of several tensors, in one pass over them."""
     kinds = {each.dtype for each in tensors}
     if kinds <= {torch.float32} and norm == 2.0:
         found = torch._foreach_norm(list(tensors), norm)  # pyright: ignore[reportPrivateUsage]

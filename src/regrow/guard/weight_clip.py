@@ -46,15 +46,7 @@ class WeightClip(Guard):
         check_positive(self.multiple, name="multiple", where="weight clip")
 
     def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
-        """Clip.
-
-        Args:
-            moved: The parameters of this step. Written where they are out of bounds.
-            before: Not used.
-
-        Returns:
-            By layer whether an entry was clipped; None: none was.
-        """
+        """Clip."""
         del before
         mine = [part for part in moved.parts if part.group.fan_in]
         if not mine:

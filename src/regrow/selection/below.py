@@ -65,16 +65,7 @@ class Below(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark what is below.
-
-        Args:
-            scores: By layer, (*S, O).
-            eligible: By layer, (*S, O).
-            step: Not used.
-
-        Returns:
-            Masks by layer.
-        """
+        """Mark what is below."""
         del step
         masks = self._under(scores)
         if self.keep_one:
@@ -98,12 +89,6 @@ class Below(Selection):
 
         Asked on the CPU alone, where the answer costs no wait. It is exact: the comparison with a threshold rounds that
         to the scores' type, which does not put it above a score that was not under it.
-
-        Args:
-            scores: By layer, (*S, O).
-
-        Returns:
-            True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
         """
         values = list(scores.values())
         if self.inclusive or not values or not all(each.is_cpu for each in values):

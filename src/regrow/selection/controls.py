@@ -51,16 +51,7 @@ class _Changed(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Ask it, without what it remembers.
-
-        Args:
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Optimizer step.
-
-        Returns:
-            Masks by layer.
-        """
+        """Ask it, without what it remembers."""
         _, masks = self.chosen({}, scores, eligible=eligible, step=step)
         return {layer: torch.zeros_like(may) for layer, may in eligible.items()} | masks
 
@@ -72,17 +63,7 @@ class _Changed(Selection):
         eligible: Mapping[str, Mask],
         step: int,
     ) -> tuple[SelectionState, dict[str, Mask]]:
-        """What the selection remembers from here on, and what is taken instead of its choice.
-
-        Args:
-            state: What it remembers. Not changed.
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Optimizer step.
-
-        Returns:
-            Its state, and masks.
-        """
+        """What the selection remembers from here on, and what is taken instead of its choice."""
         state, masks = self.select.chosen(state, scores, eligible=eligible, step=step)
         return state, self._instead(masks, scores, eligible)
 
@@ -140,14 +121,7 @@ class Inverted(_Changed):
         return found
 
     def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:
-        """The selection's strengths, those of the worst for the best.
-
-        Args:
-            scores: By layer, (O,).
-
-        Returns:
-            By layer, (O,).
-        """
+        """The selection's strengths, those of the worst for the best."""
         found: dict[str, Scores] = {}
         for layer, own in self.select.strengths(scores).items():
             # What is no number comes last, and keeps its place.

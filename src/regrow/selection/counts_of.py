@@ -28,16 +28,7 @@ class CountsOf(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark the counted number.
-
-        Args:
-            scores: By layer, (*S, O).
-            eligible: Not used: the other run's counts are met whatever happened to the filters before.
-            step: Optimizer step.
-
-        Returns:
-            Masks by layer.
-        """
+        """Mark the counted number."""
         del eligible
         return {
             layer: lowest(values, count=self.counts.get((step, layer), 0))
@@ -45,14 +36,7 @@ class CountsOf(Selection):
         }
 
     def check(self, counts: Mapping[str, int]) -> None:
-        """Refuse a model in which the other run's counts cannot be met.
-
-        Args:
-            counts: Number of filters by layer.
-
-        Raises:
-            ConfigError: A layer of the other run is not watched here, or has too few filters.
-        """
+        """Refuse a model in which the other run's counts cannot be met."""
         for (step, layer), count in self.counts.items():
             if layer not in counts:
                 raise ConfigError(

@@ -57,16 +57,7 @@ class FractionOfLayer(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark the share.
-
-        Args:
-            scores: By layer, (*S, O).
-            eligible: By layer, (*S, O).
-            step: Optimizer step.
-
-        Returns:
-            Masks by layer.
-        """
+        """Mark the share."""
         share = self._share(step)
         masks: dict[str, Mask] = {}
         for layer, values in scores.items():

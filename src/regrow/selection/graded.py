@@ -123,28 +123,12 @@ class Graded(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark who is due anything.
-
-        Args:
-            scores: By layer, (*S, O).
-            eligible: By layer, (*S, O).
-            step: Not used.
-
-        Returns:
-            Masks by layer.
-        """
+        """Mark who is due anything."""
         del step
         return {layer: eligible[layer] & (due > 0) for layer, due in self.strengths(scores).items()}
 
     def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:
-        """How far each unit is moved.
-
-        Args:
-            scores: By layer, (*S, O).
-
-        Returns:
-            By layer, (*S, O), within [0, `rate`].
-        """
+        """How far each unit is moved."""
         return {
             layer: self.rate
             * renewal_strength(

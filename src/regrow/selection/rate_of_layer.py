@@ -63,16 +63,7 @@ class RateOfLayer(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark what one step gives.
-
-        Args:
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Not used.
-
-        Returns:
-            Masks by layer, also of those that nobody is taken from.
-        """
+        """Mark what one step gives."""
         _, masks = self.chosen({}, scores, eligible=eligible, step=step)
         nobody = {layer: torch.zeros_like(mask) for layer, mask in eligible.items()}
         return {**nobody, **masks}
@@ -85,17 +76,7 @@ class RateOfLayer(Selection):
         eligible: Mapping[str, Mask],
         step: int,
     ) -> tuple[SelectionState, dict[str, Mask]]:
-        """Save up, and mark.
-
-        Args:
-            state: What is saved up, by layer. Not changed.
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Not used.
-
-        Returns:
-            What is saved up from here on, and masks of the layers that somebody is taken from.
-        """
+        """Save up, and mark."""
         del step
         if not scores or self.rate == 0:
             return state, {}
@@ -118,15 +99,7 @@ class RateOfLayer(Selection):
         return saved, masks
 
     def waits(self, state: SelectionState, counts: Mapping[str, int]) -> SelectionState | None:
-        """Save up, where that is all that a step does.
-
-        Args:
-            state: What is saved up, by layer. Not changed.
-            counts: Of each layer with scores how many are eligible.
-
-        Returns:
-            What is saved up from here on; None where a whole unit is due.
-        """
+        """Save up, where that is all that a step does."""
         if self.rate == 0:
             return state
         saved = dict(state)

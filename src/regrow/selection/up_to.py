@@ -56,16 +56,7 @@ class UpTo(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark what is low.
-
-        Args:
-            scores: By layer, (*S, O).
-            eligible: By layer, (*S, O).
-            step: Not used.
-
-        Returns:
-            Masks by layer.
-        """
+        """Mark what is low."""
         del step
         masks: dict[str, Mask] = {}
         for layer, values in scores.items():
@@ -79,12 +70,6 @@ class UpTo(Selection):
         """Whether all scores are numbers above the threshold, as in nearly every step of a recipe that looks at each.
 
         Asked on the CPU alone, where the answer costs no wait; compared in the scores' own type, as `below` does.
-
-        Args:
-            scores: By layer, (*S, O).
-
-        Returns:
-            True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
         """
         values = list(scores.values())
         if not all(each.is_cpu for each in values) or len({each.dtype for each in values}) != 1:

@@ -44,16 +44,7 @@ class WorstFraction(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark the share.
-
-        Args:
-            scores: By layer in call order, (O,).
-            eligible: By layer, (O,).
-            step: Not used.
-
-        Returns:
-            Masks by layer.
-        """
+        """Mark the share."""
         del step
         layers = list(scores)
         masks = lowest_of_all(
@@ -65,14 +56,7 @@ class WorstFraction(Selection):
         return dict(zip(layers, masks, strict=True))
 
     def check(self, counts: Mapping[str, int]) -> None:
-        """Refuse a network of which nothing could be taken.
-
-        Args:
-            counts: Number of filters by layer.
-
-        Raises:
-            ConfigError: The share is less than one filter, of the network or of every layer.
-        """
+        """Refuse a network of which nothing could be taken."""
         total = sum(counts.values())
         if share_of(self.fraction, total) < 1:
             raise ConfigError(
