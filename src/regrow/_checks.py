@@ -17,6 +17,12 @@ def check_fraction(value: float, *, name: str, where: str) -> None:
         raise ConfigError(f"{name} must be within [0, 1], got {value!r} ({where})")
 
 
+def check_decay(value: float, *, where: str) -> None:
+    """Refuse what no running average can be made with."""
+    if not (_is_number(value) and 0 <= value < 1):
+        raise ConfigError(f"decay must be within [0, 1), got {value!r} ({where})")
+
+
 def check_positive(value: float, *, name: str, where: str) -> None:
     """Refuse zero, negative and non-finite numbers."""
     if not (_is_number(value) and value > 0 and math.isfinite(value)):

@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from regrow._checks import check_whole
-from regrow.criteria.base import CriterionState, LayerActivity
+from regrow._shapes import Mask, Scores
+from regrow.criteria.base import CriterionState, Observation, Signal
 from regrow.errors import ConfigError
+
+
+class SilenceCriterion(ABC):
+    """Scores of how long units have been silent, counted in steps in which they were seen.
+
+    A unit fires in a step if it gives a value above 0. Unless `as_published` it must give two different ones, for
+    behind a norm a dead ReLU gives a constant of any sign; and a silence that is not its own does not count.
+    """
+
+    as_published: bool
+
+    every_step = True
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What units give; who is silent, starved or blocked only where that is asked."""
+        return frozenset({Signal.MEANS if self.as_published else Signal.ACTIVITY})
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Count on; a step without sums counts for nothing."""
+        activity = observation.activity
+        if activity is None or activity.positive is None:
+            return state
+        fire, counts = (activity.positive > 0) & activity.seen, activity.seen
+        if not (self.as_published or activity.lively):
+            fire = fire & ~activity.silent
+            counts = counts & ~activity.starved & ~activity.blocked
+        return self.counted(state, fire=fire, counts=counts)
+
+    @abstractmethod
+    def counted(self, state: CriterionState, *, fire: Mask, counts: Mask) -> CriterionState:
+        """What is remembered after a step in which some units fired, and which counts for some."""
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """None where no pass was seen."""
+        del layer, count, step, seed
+        return state, self.scores_of(state) if state else None
+
+    @abstractmethod
+    def scores_of(self, state: CriterionState) -> Scores:
+        """The scores, (*S, O) float64, of what is remembered."""
 
 
 def check_silences(least: object, most: object, *, where: str) -> None:
@@ -23,41 +67,11 @@ def check_silences(least: object, most: object, *, where: str) -> None:
         )
 
 
-def fires(activity: LayerActivity, *, as_published: bool) -> Tensor | None:
-    """Units that gave a value above 0, (O,); None where no sums were taken.
-
-    By default also only those that gave two different ones: behind a norm a dead ReLU gives a constant of any sign.
-    """
-    if activity.positive is None:
-        return None
-    found = (activity.positive > 0) & activity.seen
-    return found if as_published or activity.lively else found & ~activity.silent
-
-
-def counted(activity: LayerActivity, *, as_published: bool) -> Tensor:
-    """Units whose step counts: they were seen, and a silence of theirs would be their own."""
-    if as_published or activity.lively:
-        return activity.seen
-    return activity.seen & ~activity.starved & ~activity.blocked
-
-
-def longer(was: Tensor, *, counts: Tensor, fire: Tensor) -> Tensor:
+def longer(was: Tensor, *, counts: Mask, fire: Mask) -> Tensor:
     """Silences after one more step, in steps: 0 for who fires."""
     return torch.where(fire, 0, was + counts.to(was.dtype))
 
 
 def begun(like: Tensor, *shape: int, value: int = 0) -> Tensor:
     """One whole number a unit, or more of them."""
-    return torch.full((*like.shape, *shape), value, dtype=torch.int32, device=like.device)
-
-
-def anew(state: CriterionState, mask: Tensor, start: Mapping[str, int]) -> CriterionState:
-    """The state in which marked units begin anew, with one number each in all of their entries."""
-    return {
-        key: torch.where(
-            mask.reshape(*mask.shape, *[1] * (each.ndim - mask.ndim)), start[key], each
-        )
-        if key in start
-        else each
-        for key, each in state.items()
-    }
+    return like.new_full((*like.shape, *shape), value, dtype=torch.int32)

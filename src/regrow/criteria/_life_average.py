@@ -12,8 +12,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
+from regrow.criteria._anew import anew
 from regrow.criteria.base import CriterionState, LayerActivity, Observation
-from regrow.errors import ConfigError
 
 
 def debiased(average: Scores, *, age: Int[Tensor, "*S O"], decay: float) -> Scores:
@@ -42,9 +42,20 @@ def debiased(average: Scores, *, age: Int[Tensor, "*S O"], decay: float) -> Scor
     return average.double() / (1.0 - decay ** age.double())
 
 
-def _all_finite(values: Tensor) -> bool:
-    """Whether all are, if that is seen without a wait for another device; sums that overflow are looked at in full."""
-    return values.device.type == "cpu" and math.isfinite(values.sum().item())
+def _numbers(values: Tensor, among: Tensor | None) -> Tensor | None:
+    """Entries that are finite, of some units (None: of all); None where all of them are, as nearly always."""
+    if among is not None:
+        return among.reshape(*among.shape, *[1] * (values.ndim - among.ndim)) & values.isfinite()
+    # On another device to see that costs a wait; sums that overflow are looked at in full.
+    all_finite = values.device.type == "cpu" and math.isfinite(values.sum().item())
+    return None if all_finite else values.isfinite()
+
+
+def by_own_age(average: Scores, *, age: Int[Tensor, "*S O"], decay: float) -> Scores:
+    """`debiased`; a unit that was never seen scores as the best of its layer."""
+    scores = debiased(average, age=age, decay=decay)
+    best = scores.nan_to_num(0.0).amax(-1, keepdim=True)
+    return torch.where(age > 0, scores, best)
 
 
 class LifeAverage(ABC):
@@ -61,50 +72,35 @@ class LifeAverage(ABC):
 
     every_step = True
 
-    def check_decay(self, where: str) -> None:
-        """Refuse a decay outside [0, 1)."""
-        value = self.decay
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(f"decay must be within [0, 1), got {value!r} ({where})")
-
     @abstractmethod
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
-        """The number of each unit in one step."""
+        """The number of each unit in one step, nan where nothing is known of it; None: of the whole layer."""
 
     def beside(self, activity: LayerActivity) -> Mapping[str, Tensor]:
-        """What else is averaged, in the same steps."""
+        """What else is averaged in the same steps, by name in the state, units in front."""
         del activity
         return {}
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Take one step into the averages."""
+        """Take one step into the averages; ``age`` counts those that count."""
         activity = observation.activity
         value = None if activity is None else self.of_step(observation, activity)
         if activity is None or value is None:
             return state
-        # Nearly always every unit was seen, and all is finite: then nothing has to be chosen entry by entry.
-        all_count = activity.lively and _all_finite(value)
-        counts = None if all_count else activity.seen & value.isfinite()
-        age = state.get("age")
-        age = torch.zeros_like(value, dtype=torch.int64) if age is None else age
+        counts = _numbers(value, None if activity.lively else activity.seen)
+        age = state["age"] if state else torch.zeros_like(value, dtype=torch.int64)
         after = {
             self.key: self._averaged(state, self.key, value, counts),
             "age": age + (1 if counts is None else counts),
         }
         for key, other in self.beside(activity).items():
-            known: Tensor | None = None
-            if counts is not None or not _all_finite(other):
-                known = activity.seen & value.isfinite() if counts is None else counts
-                known = known.reshape(*known.shape, *[1] * (other.ndim - known.ndim))
-                known = known & other.isfinite()
-            after[key] = self._averaged(state, key, other, known)
+            after[key] = self._averaged(state, key, other, _numbers(other, counts))
         return after
 
     def _averaged(
         self, state: CriterionState, key: str, value: Tensor, counts: Tensor | None
     ) -> Tensor:
-        was = state.get(key)
-        was = torch.zeros_like(value) if was is None else was
+        was = state[key] if key in state else torch.zeros_like(value)
         after = self.decay * was + (1 - self.decay) * value
         return after if counts is None else torch.where(counts, after, was)
 
@@ -115,19 +111,12 @@ class LifeAverage(ABC):
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The averages, corrected by each unit's own age."""
+        """By each unit's own age, in float64; None where nothing was observed."""
         del layer, count, step, seed
         if self.key not in state:
             return state, None
-        scores = debiased(state[self.key], age=state["age"], decay=self.decay)
-        best = scores.nan_to_num(0.0).amax(-1, keepdim=True)
-        return state, torch.where(state["age"] > 0, scores, best)
+        return state, by_own_age(state[self.key], age=state["age"], decay=self.decay)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed: their averages begin anew."""
-        return {
-            key: torch.where(
-                mask.reshape(-1, *[1] * (value.ndim - 1)), torch.zeros_like(value), value
-            )
-            for key, value in state.items()
-        }
+        return anew(state, mask, dict.fromkeys(state, 0))

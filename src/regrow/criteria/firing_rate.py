@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from regrow._checks import check_decay
 from regrow._shapes import Scores
 from regrow.criteria._life_average import LifeAverage
 from regrow.criteria.base import LayerActivity, Observation, Signal
@@ -43,7 +44,7 @@ class FiringRate(LifeAverage):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        self.check_decay("firing rate")
+        check_decay(self.decay, where="firing rate")
 
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
         """The shares of the step."""

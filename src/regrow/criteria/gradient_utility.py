@@ -7,12 +7,12 @@ from typing import final
 
 import torch
 
-from regrow._checks import check_flag
+from regrow._checks import check_decay, check_flag
 from regrow._shapes import Mask, Scores
-from regrow.criteria._life_average import debiased
+from regrow.criteria._anew import anew
+from regrow.criteria._life_average import by_own_age
 from regrow.criteria.base import CriterionState, Observation, Signal
 from regrow.criteria.gradient_size import gradient_norm
-from regrow.errors import ConfigError
 
 
 @final
@@ -48,9 +48,7 @@ class GradientUtility:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        value = self.decay
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(f"decay must be within [0, 1), got {value!r} (gradient utility)")
+        check_decay(self.decay, where="gradient utility")
         check_flag(self.from_one, name="from_one", where="gradient utility")
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
@@ -74,13 +72,8 @@ class GradientUtility:
             return state, None
         if self.from_one:
             return state, state["utility"]
-        scores = debiased(state["utility"], age=state["age"], decay=self.decay)
-        best = scores.nan_to_num(0.0).amax(-1, keepdim=True)
-        return state, torch.where(state["age"] > 0, scores, best)
+        return state, by_own_age(state["utility"], age=state["age"], decay=self.decay)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed, or moved a part of the way: their averages begin anew."""
-        return {
-            "utility": torch.where(mask, float(self.from_one), state["utility"]),
-            "age": torch.where(mask, 0, state["age"]),
-        }
+        return anew(state, mask, {"utility": float(self.from_one), "age": 0})

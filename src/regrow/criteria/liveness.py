@@ -183,9 +183,7 @@ class Liveness:
         """Filters were renewed: their windows begin anew, and the renewal is in vain until they give a sign of life."""
         size, own = _parted(state)
         was = whole(own, mask)
-        after = {
-            key: torch.where(mask, torch.zeros_like(value), value) for key, value in was.items()
-        }
+        after = {key: value.masked_fill(mask, 0) for key, value in was.items()}
         after["vain"] = torch.where(mask, was["vain"] + 1, was["vain"])
         return _joined(size, after)
 

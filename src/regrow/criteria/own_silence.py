@@ -12,8 +12,9 @@ from torch import Tensor
 
 from regrow._checks import check_flag, check_fraction
 from regrow._shapes import Mask, Scores
-from regrow.criteria._firing import anew, begun, check_silences, counted, fires, longer
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria._anew import anew
+from regrow.criteria._firing import SilenceCriterion, begun, check_silences, longer
+from regrow.criteria.base import CriterionState
 from regrow.errors import ConfigError
 
 
@@ -63,7 +64,7 @@ _BEGIN: Final = {"silence": 0, "known": -1, "past": -1}
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class OwnSilence:
+class OwnSilence(SilenceCriterion):
     """The share of a unit's own silences that lasted as long as its present one: see `regrow.functional.silence_share`.
 
     A unit fires in a step if it gives a value above 0 to any example, and its silence is the number of steps since.
@@ -93,7 +94,7 @@ class OwnSilence:
         Farias, Jozefiak, ICLR 2025, arXiv 2410.20098. The time between firings is counted in examples there.
 
     Examples:
-        >>> from regrow.criteria import LayerActivity
+        >>> from regrow.criteria import LayerActivity, Observation
         >>> no = torch.zeros(1, dtype=torch.bool)
         >>> criterion, state = OwnSilence(rejection=0.2, min_silence=1), {}
         >>> for positive in (0.5, 0.5, 0.5, 0.5, 0.5, 0.0):
@@ -110,8 +111,6 @@ class OwnSilence:
     max_silence: int = 1250
     as_published: bool = False
 
-    every_step = True
-
     def __post_init__(self) -> None:
         """Check the settings."""
         check_fraction(self.rejection, name="rejection", where="own silence")
@@ -124,43 +123,28 @@ class OwnSilence:
         check_flag(self.as_published, name="as_published", where="own silence")
 
     @property
-    def needs(self) -> frozenset[Signal]:
-        """What units give; who is silent, starved or blocked only where that is asked."""
-        return frozenset({Signal.MEANS if self.as_published else Signal.ACTIVITY})
-
-    @property
     def window(self) -> int:
         """How many silences of each unit are remembered."""
         # A unit with n of them cannot score below 1 / (n + 1).
         needed = math.ceil(1 / self.rejection - 1e-9) - 1 if self.rejection else 0
         return max(_WINDOW, needed)
 
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Count silences on, and remember those that have ended."""
-        activity = observation.activity
-        fire = None if activity is None else fires(activity, as_published=self.as_published)
-        if activity is None or fire is None:
-            return state
+    def counted(self, state: CriterionState, *, fire: Mask, counts: Mask) -> CriterionState:
+        """By unit ``silence``, how many silences have ended (``known``), and the last of them, ``past`` (O, W)."""
         if not state:
             state = {key: begun(fire, value=_BEGIN[key]) for key in ("silence", "known")}
             state["past"] = begun(fire, self.window, value=_BEGIN["past"])
         silence, known, past = state["silence"], state["known"], state["past"]
         place = (known % self.window).unsqueeze(-1).long()
         ended = torch.where(fire & (known >= 0), silence, past.gather(-1, place).squeeze(-1))
-        counts = counted(activity, as_published=self.as_published)
         return {
             "silence": longer(silence, counts=counts, fire=fire),
             "known": known + fire.to(known.dtype),
             "past": past.scatter(-1, place, ended.unsqueeze(-1)),
         }
 
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
+    def scores_of(self, state: CriterionState) -> Scores:
         """How unusual the present silences are."""
-        del layer, count, step, seed
-        if not state:
-            return state, None
         silence, past = state["silence"], state["past"]
         judged = silence >= self.min_silence
         if silence.is_cpu and silence.ndim == 1:
@@ -171,7 +155,7 @@ class OwnSilence:
                 share.index_copy_(0, who, silence_share(silence[who], past=past[who]))
         else:
             share = silence_share(silence, past=past).where(judged, 1.0)
-        return state, share.where(silence < self.max_silence, 0.0)
+        return share.where(silence < self.max_silence, 0.0)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed: they begin without a history."""

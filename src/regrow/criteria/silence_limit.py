@@ -11,8 +11,8 @@ from torch import Tensor
 
 from regrow._checks import check_fraction, check_whole
 from regrow._shapes import Mask, Scores
-from regrow.criteria._firing import begun, check_silences, counted, fires, longer
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria._firing import SilenceCriterion, begun, check_silences, longer
+from regrow.criteria.base import CriterionState
 from regrow.errors import ConfigError
 
 
@@ -69,7 +69,7 @@ _MOST: Final = 100_000
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SilenceLimit:
+class SilenceLimit(SilenceCriterion):
     """How much of the silence that a unit is allowed is left to it: 1 for who fires, 0 from its limit on.
 
         score(u) = max(0, 1 - silence(u) / limit(u))
@@ -101,9 +101,7 @@ class SilenceLimit:
     min_silence: int = 7
     max_silence: int = 1250
 
-    needs = frozenset({Signal.MEANS})
-
-    every_step = True
+    as_published = True
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -119,12 +117,8 @@ class SilenceLimit:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
             raise ConfigError(f"growth must be above 1, got {value!r} (silence limit)")
 
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Count silences on, and set the limits anew where that is due."""
-        activity = observation.activity
-        fire = None if activity is None else fires(activity, as_published=True)
-        if activity is None or fire is None:
-            return state
+    def counted(self, state: CriterionState, *, fire: Mask, counts: Mask) -> CriterionState:
+        """By unit ``silence``, ``limit`` and ``counts``, (O, max_silence + 1); and ``steps`` since the last update."""
         if not state:
             state = {
                 "silence": begun(fire),
@@ -132,11 +126,11 @@ class SilenceLimit:
                 "counts": begun(fire, self.max_silence + 1),
                 "steps": torch.zeros((), dtype=torch.int64, device="cpu"),
             }
-        silence, counts, steps = state["silence"], state["counts"], state["steps"] + 1
+        silence, lengths, steps = state["silence"], state["counts"], state["steps"] + 1
         after = {
-            "silence": longer(silence, counts=counted(activity, as_published=True), fire=fire),
+            "silence": longer(silence, counts=counts, fire=fire),
             "limit": state["limit"],
-            "counts": self._entered(counts, silence, fire),
+            "counts": self._entered(lengths, silence, fire),
             "steps": steps,
         }
         if int(steps) < self.update_every:
@@ -149,22 +143,16 @@ class SilenceLimit:
             least=self.min_silence,
             most=self.max_silence,
         )
-        return {**after, "counts": torch.zeros_like(counts), "steps": torch.zeros_like(steps)}
+        return {**after, "counts": torch.zeros_like(lengths), "steps": torch.zeros_like(steps)}
 
     def _entered(self, counts: Mask, silence: Mask, who: Mask) -> Mask:
         """One more silence of some units, by its length."""
         place = silence.clamp(max=self.max_silence).unsqueeze(-1).long()
         return counts.scatter_add(-1, place, who.unsqueeze(-1).to(counts.dtype))
 
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
-        """What is left."""
-        del layer, count, step, seed
-        if not state:
-            return state, None
-        left = 1.0 - state["silence"].double() / state["limit"].double()
-        return state, left.clamp(min=0.0)
+    def scores_of(self, state: CriterionState) -> Scores:
+        """What is left, within [0, 1]."""
+        return (1.0 - state["silence"].double() / state["limit"].double()).clamp(min=0.0)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed: their silence has ended, and is counted."""

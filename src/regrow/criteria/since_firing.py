@@ -7,13 +7,14 @@ from typing import final
 
 from regrow._checks import check_flag
 from regrow._shapes import Mask, Scores
-from regrow.criteria._firing import anew, begun, counted, fires, longer
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria._anew import anew
+from regrow.criteria._firing import SilenceCriterion, begun, longer
+from regrow.criteria.base import CriterionState
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SinceFiring:
+class SinceFiring(SilenceCriterion):
     """Minus the number of steps since a unit last gave a value above 0: 0 for one that fires, -100 after 100 steps.
 
     With ``selection.UpTo(threshold=-100)`` units are renewed that were silent for a hundred steps.
@@ -35,33 +36,18 @@ class SinceFiring:
 
     as_published: bool = False
 
-    every_step = True
-
     def __post_init__(self) -> None:
         """Check the settings."""
         check_flag(self.as_published, name="as_published", where="since firing")
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What units give; who is silent, starved or blocked only where that is asked."""
-        return frozenset({Signal.MEANS if self.as_published else Signal.ACTIVITY})
-
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Count silences on."""
-        activity = observation.activity
-        fire = None if activity is None else fires(activity, as_published=self.as_published)
-        if activity is None or fire is None:
-            return state
-        counts = counted(activity, as_published=self.as_published)
+    def counted(self, state: CriterionState, *, fire: Mask, counts: Mask) -> CriterionState:
+        """``silence`` by unit."""
         was = state["silence"] if state else begun(fire)
         return {"silence": longer(was, counts=counts, fire=fire)}
 
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
+    def scores_of(self, state: CriterionState) -> Scores:
         """Minus the silences."""
-        del layer, count, step, seed
-        return state, 0.0 - state["silence"].double() if state else None
+        return 0.0 - state["silence"].double()
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed: they have not been silent yet."""

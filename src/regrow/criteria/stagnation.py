@@ -8,6 +8,7 @@ from typing import final
 import torch
 
 from regrow._shapes import FilterRows, Mask, Scores
+from regrow.criteria._anew import anew
 from regrow.criteria.base import CriterionState, Observation, Signal
 
 
@@ -96,9 +97,4 @@ class Stagnation:
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed: of their way nothing is known."""
-        if not state:
-            return state
-        return {
-            "weight": torch.where(mask[..., None], torch.nan, state["weight"]),
-            "scores": torch.where(mask, 1.0, state["scores"]),
-        }
+        return anew(state, mask, {"weight": torch.nan, "scores": 1.0})

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regrow._checks import check_choice
+from regrow._checks import check_choice, check_decay
 from regrow._shapes import Scores
 from regrow.criteria._life_average import LifeAverage, debiased
 from regrow.criteria.base import CriterionState, LayerActivity, Observation, Signal
@@ -180,7 +180,7 @@ class Utility(LifeAverage):
     def __post_init__(self) -> None:
         """Check the settings."""
         check_choice(self.kind, KINDS, name="kind", where="utility")
-        self.check_decay("utility")
+        check_decay(self.decay, where="utility")
 
     @property
     def _factors(self) -> frozenset[str]:
@@ -209,9 +209,7 @@ class Utility(LifeAverage):
             "incoming": None if weight is None else weight.double().abs().sum(-1),
         }
         found = {factor: given[factor] for factor in self._factors}
-        if activity.size is None or None in [
-            None if each is None else 0 for each in found.values()
-        ]:
+        if activity.size is None or any(each is None for each in found.values()):
             return None
         return unit_utility(self.kind, **found)
 
