@@ -130,17 +130,14 @@ def _products(rows: FilterRows, groups: int) -> torch.Tensor:
 @final
 @dataclass(frozen=True, kw_only=True)
 class FilterOverlap(Momentary):
-    """Minus the overlap of a filter with the others of its layer, or of its group in a grouped layer.
+    """Minus `regrow.functional.filter_overlap` of the weights as they are.
 
     Args:
-        normalise: ``row`` (cosines, as the paper's text means it) or ``matrix`` (the author's code).
-        corrected: Take out what random filters of as many numbers would have; ours, only with ``row``.
+        normalise: As there.
+        corrected: As there.
 
     Raises:
         ConfigError: Another normalisation, or `corrected` with ``matrix``.
-
-    Source:
-        Prakash et al., "RePr", CVPR 2019, Section 4.
     """
 
     normalise: Literal["row", "matrix"] = "row"

@@ -45,17 +45,13 @@ def fisher_diagonal(slopes: Float[Tensor, "*S N O"]) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class FisherDiagonal(Momentary):
-    """Half of the mean over the examples of (dL_n / dg)^2: see `regrow.functional.fisher_diagonal`.
-
-    This is the empirical Fisher in the place of the Hessian's diagonal, not the second derivative itself: the true
-    targets are used, and it is near the Hessian only where the model fits them.
+    """`regrow.functional.fisher_diagonal`, with the true targets: near the Hessian only where the model fits them.
 
     Args:
         rescale: Divide a layer's scores by their length.
 
     Source:
-        Optimal brain damage (LeCun et al. 1990) of a filter's gate, as in Fisher pruning (2018, arXiv 1801.05787); the
-        ranking "Hessian" of Prakash et al. 2019, Section 5.
+        The ranking "Hessian" of Prakash et al. 2019, Section 5.
     """
 
     rescale: bool = False

@@ -42,7 +42,7 @@ def mean_activation(heard: Float[Tensor, "*S O M"]) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class MeanActivation(Momentary):
-    """The mean size of what the network hears of a filter: see `regrow.functional.mean_activation`.
+    """`regrow.functional.mean_activation` on calibration data.
 
     It is measured at the inputs of the filter's readers, behind norm, activation and pooling; where the filter shares
     its channel with others (on a residual stream), at the last place where it is alone.
@@ -51,7 +51,7 @@ class MeanActivation(Momentary):
         rescale: Divide a layer's scores by their length, so that layers with large activations are not preferred.
 
     Source:
-        Molchanov et al. 2017, Section 2.2; the ranking "Activations" of Prakash et al. 2019, Section 5.
+        The ranking "Activations" of Prakash et al. 2019, Section 5.
     """
 
     rescale: bool = False

@@ -55,9 +55,6 @@ class OutputGradient(Momentary):
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """The sizes by their mean."""
-        size = (
-            observation.output_gradient
-            if self.where == "activation"
-            else observation.preactivation_gradient
-        )
+        behind, front = observation.output_gradient, observation.preactivation_gradient
+        size = behind if self.where == "activation" else front
         return None if size is None else relative_activity(size)

@@ -17,6 +17,14 @@ from regrow.criteria._firing import SilenceCriterion, begun, check_silences, lon
 from regrow.criteria.base import CriterionState
 from regrow.errors import ConfigError
 
+_WINDOW: Final = 128
+"""Past silences that are remembered at least."""
+
+_FINEST: Final = 1e-4
+
+_BEGIN: Final = {"silence": 0, "known": -1, "past": -1}
+"""Of a fresh unit; its first silence has no beginning, so that `known` is 0 when it ends."""
+
 
 def silence_share(silence: Int[Tensor, "*S O"], *, past: Int[Tensor, "*S O W"]) -> Scores:
     """The share of a unit's own silences that lasted at least as long as its present one.
@@ -53,24 +61,13 @@ def silence_share(silence: Int[Tensor, "*S O"], *, past: Int[Tensor, "*S O W"]) 
     return (1 + longer).double() / (1 + (past >= 0).sum(-1)).double()
 
 
-_WINDOW: Final = 128
-"""Past silences that are remembered at least."""
-
-_FINEST: Final = 1e-4
-
-_BEGIN: Final = {"silence": 0, "known": -1, "past": -1}
-"""Of a fresh unit; its first silence has no beginning, so that `known` is 0 when it ends."""
-
-
 @final
 @dataclass(frozen=True, kw_only=True)
 class OwnSilence(SilenceCriterion):
-    """The share of a unit's own silences that lasted as long as its present one: see `regrow.functional.silence_share`.
+    """`regrow.functional.silence_share` of a unit's last silences, counted in steps.
 
-    A unit fires in a step if it gives a value above 0 to any example, and its silence is the number of steps since.
-
-        score(u) = share of its last silences, the present one included, that are not shorter than the present one
-        1 while the silence is shorter than `min_silence`,    0 from `max_silence` on, whatever its history
+    A unit fires in a step if it gives a value above 0 to any example, and its silence is the number of steps since. It
+    scores 1 while its silence is shorter than `min_silence`, and 0 from `max_silence` on, whatever its history.
 
     Args:
         rejection: The share at which units are to be renewed, within [0, 1]: as many silences are remembered as it
@@ -91,19 +88,7 @@ class OwnSilence(SilenceCriterion):
         value.
 
     Source:
-        Farias, Jozefiak, ICLR 2025, arXiv 2410.20098. The time between firings is counted in examples there.
-
-    Examples:
-        >>> from regrow.criteria import LayerActivity, Observation
-        >>> no = torch.zeros(1, dtype=torch.bool)
-        >>> criterion, state = OwnSilence(rejection=0.2, min_silence=1), {}
-        >>> for positive in (0.5, 0.5, 0.5, 0.5, 0.5, 0.0):
-        ...     shown = LayerActivity(
-        ...         seen=~no, silent=no, starved=no, blocked=no, examples=16, positive=torch.tensor([positive])
-        ...     )
-        ...     state = criterion.observe(state, Observation(count=1, activity=shown))
-        >>> criterion.score(state, layer="fc1", count=1, step=5, seed=0)[1]
-        tensor([0.2000], dtype=torch.float64)
+        As `silence_share`. The time between firings is counted in examples there.
     """
 
     rejection: float = 0.01

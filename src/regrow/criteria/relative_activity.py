@@ -47,9 +47,9 @@ def relative_activity(size: Scores) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class RelativeActivity(Momentary):
-    """What a unit gives its readers in the passes of the step, measured by the mean of its layer.
+    """`regrow.functional.relative_activity` of what a unit gives its readers in the passes of the step.
 
-    See `regrow.functional.relative_activity`. It is read behind norm, activation and pooling, where the unit is alone
+    It is read behind norm, activation and pooling, where the unit is alone
     for the last time, and before any dropout; of larger batches over some 16 to 31 examples, evenly spaced.
 
     Args:
@@ -61,9 +61,6 @@ class RelativeActivity(Momentary):
     Edge cases:
         A unit that gave nothing in this step's passes (its branch was not run) scores 1. A layer of which no pass was
         seen has no score.
-
-    Source:
-        Sokar et al., ICML 2023, Equation 1.
     """
 
     as_published: bool = False

@@ -45,15 +45,10 @@ def relative_gradient(grad: FilterRows) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class RelativeGradient(Momentary):
-    """The size of a unit's gradient in the step at which a score is due, measured by the mean of its layer.
-
-    See `regrow.functional.relative_gradient`.
+    """`regrow.functional.relative_gradient` in the step at which a score is due.
 
     Edge cases:
         A layer without a gradient in that step has no score.
-
-    Source:
-        Liu et al., NeurIPS 2025, arXiv 2505.24061, as released.
     """
 
     needs = frozenset({Signal.GRADIENTS})

@@ -15,6 +15,8 @@ from regrow.criteria._firing import SilenceCriterion, begun, check_silences, lon
 from regrow.criteria.base import CriterionState
 from regrow.errors import ConfigError
 
+_MOST: Final = 100_000
+
 
 def silence_limit(
     counts: Int[Tensor, "*S O B"],
@@ -48,7 +50,7 @@ def silence_limit(
         A unit without a silence that has ended keeps its limit.
 
     Source:
-        As `silence_share`; this is how the released code updates its thresholds.
+        As `silence_share` (Farias, Jozefiak, ICLR 2025); this is how the released code updates its thresholds.
 
     Examples:
         >>> counts = torch.tensor([[0, 8, 1, 1, 0], [0, 0, 0, 0, 5]])
@@ -62,9 +64,6 @@ def silence_limit(
     grown = (limit * growth).to(limit.dtype)
     found = torch.where(q < limit, q, grown).where(total.squeeze(-1) > 0, limit)
     return found.to(limit.dtype).clamp(least, most)
-
-
-_MOST: Final = 100_000
 
 
 @final
@@ -90,9 +89,6 @@ class SilenceLimit(SilenceCriterion):
         A unit fires if it gives any value above 0; whether it can is not asked. What it was silent for when it is
         renewed is counted too, and its history goes on: so it is in the released code. Lengths are counted to the
         largest limit, (O, max_silence + 1) numbers a layer: `OwnSilence` needs less.
-
-    Source:
-        Farias, Jozefiak, ICLR 2025, arXiv 2410.20098, as released.
     """
 
     rejection: float = 0.01
@@ -161,6 +157,6 @@ class SilenceLimit(SilenceCriterion):
         silence = state["silence"]
         return {
             **state,
-            "silence": torch.where(mask, 0, silence),
+            "silence": silence.masked_fill(mask, 0),
             "counts": self._entered(state["counts"], silence, mask),
         }

@@ -50,7 +50,7 @@ def relative_step(weight: FilterRows, *, before: FilterRows) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Stagnation:
-    """How far a unit's weights have come since the last look, by their length: see `regrow.functional.relative_step`.
+    """`regrow.functional.relative_step` since the last look.
 
     Nothing is looked at between two looks, so that the way is that of all steps in between: with
     ``schedule.Every(steps=1000)`` and ``selection.UpTo(threshold=0.01)`` units are renewed that have moved by less than
@@ -60,16 +60,6 @@ class Stagnation:
         At the first look of a unit's life, also after a renewal, nothing is known of its way: it scores 1. A copy of
         the weights is kept from look to look. Weight decay moves a unit too: behind a gradient of 0 it comes as far
         as 1 - (1 - lr * decay)^steps.
-
-    Source:
-        arXiv 2606.25335, abstract ("stagnant" units); the formula is ours.
-
-    Examples:
-        >>> criterion, state = Stagnation(), {}
-        >>> for weight in ([[3.0, 4.0], [1.0, 0.0]], [[3.0, 3.5], [1.0, 0.0]]):
-        ...     state = criterion.observe(state, Observation(count=2, weight=torch.tensor(weight)))
-        >>> criterion.score(state, layer="fc1", count=2, step=1, seed=0)[1]
-        tensor([0.1000, 0.0000])
     """
 
     needs = frozenset({Signal.WEIGHTS})
@@ -81,9 +71,7 @@ class Stagnation:
         weight = observation.weight
         if weight is None:
             return {}
-        before = state.get("weight")
-        if before is None:
-            before = torch.full_like(weight, torch.nan)
+        before = state["weight"] if state else torch.full_like(weight, torch.nan)
         way = relative_step(weight, before=before)
         first = before.isnan().any(-1)
         return {"weight": weight.clone(), "scores": torch.where(first, 1.0, way)}

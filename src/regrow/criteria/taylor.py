@@ -44,7 +44,7 @@ def taylor(slopes: Float[Tensor, "*S N O"]) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Taylor(Momentary):
-    """The mean over the examples of |dL_n / dg|, g a gate on what the network hears: see `regrow.functional.taylor`.
+    """`regrow.functional.taylor`, of a gate g on what the network hears.
 
         reference zero:  dL_n / dg = sum over positions of  h dL_n / dh           what silencing the filter costs
         reference mean:  dL_n / dg = sum over positions of (h - r) dL_n / dh      what putting its mean r there costs
@@ -59,7 +59,7 @@ class Taylor(Momentary):
         ConfigError: Another reference.
 
     Source:
-        Molchanov et al. 2017, equation 8; the ranking "Taylor" of Prakash et al. 2019, Section 5. ``mean``: GXD, arXiv
+        The ranking "Taylor" of Prakash et al. 2019, Section 5. ``mean``: GXD, arXiv
         2605.06834, whose abstract says gradient times distance from a reference; that this is the mean, and that sizes
         are averaged, is our reading.
     """

@@ -37,6 +37,12 @@ FACTORS: Final[Mapping[str, frozenset[str]]] = {
 }
 """What each utility is made of, by the names of `unit_utility`'s arguments."""
 
+KINDS: Final = (*FACTORS, "random")
+"""What a utility can be."""
+
+_MEAN: Final = "mean."
+_CENTRE: Final = "centre"
+
 
 def input_sizes(
     weight: Float[Tensor, ...],
@@ -115,27 +121,15 @@ def unit_utility(
     if kind not in FACTORS:
         known = ", ".join(repr(each) for each in FACTORS)
         raise ConfigError(f"kind must be {known}, got {kind!r} (unit_utility)")
+    given = {"size": size, "deviation": deviation, "outgoing": outgoing, "incoming": incoming}
     factors: list[Scores] = []
-    for name, value in (("size", size), ("deviation", deviation), ("outgoing", outgoing)):
-        if name in FACTORS[kind]:
-            factors.append(_given(value, name, kind))
-    if "incoming" in FACTORS[kind]:
-        own = _given(incoming, "incoming", kind)
-        factors.append(torch.where(own > 0, 1.0 / own, 0.0))
+    for name, value in given.items():
+        if name not in FACTORS[kind]:
+            continue
+        if value is None:
+            raise ConfigError(f"kind={kind!r} needs {name}, got None (unit_utility)")
+        factors.append(torch.where(value > 0, 1.0 / value, 0.0) if name == "incoming" else value)
     return functools.reduce(torch.mul, factors)
-
-
-def _given(value: Scores | None, name: str, kind: UtilityKind) -> Scores:
-    if value is None:
-        raise ConfigError(f"kind={kind!r} needs {name}, got None (unit_utility)")
-    return value
-
-
-KINDS: Final = (*FACTORS, "random")
-"""What a utility can be."""
-
-_MEAN: Final = "mean."
-_CENTRE: Final = "centre"
 
 
 @final
@@ -145,15 +139,11 @@ class Utility(LifeAverage):
 
         u <- decay * u + (1 - decay) * utility of the step,    score = u / (1 - decay^age)
 
-    See `regrow.functional.unit_utility` and `debiased`. What units give is read in the training's own passes, where
-    they leave for their readers.
+    See `regrow.functional.unit_utility` and `regrow.functional.debiased`. What units give is read in the training's own
+    passes, where they leave for their readers.
 
     Args:
-        kind: ``contribution``: what the unit gives times the weights that read it. ``weight``: those weights alone.
-            ``adaptation``: 1 / its own weights. ``zero_contribution``: as contribution, with the distance of what it
-            gives from its own running mean. ``adaptable_contribution``: that over its own weights.
-            ``feature_by_input``: the distance over its own weights. ``random``: a draw, for a control with the same
-            memory of means.
+        kind: One of the six of `unit_utility`; or ``random``, a draw, for a control with the same memory of means.
         decay: Of the averages, within [0, 1). 0: the last step alone.
         means: Remember what units give on the average too, for a renewal that moves it (``Redraw(transfer=True)``).
 
@@ -166,9 +156,6 @@ class Utility(LifeAverage):
         not all known has scores of ``adaptation`` and ``feature_by_input`` alone. The running mean has the same decay,
         and takes the step's own mean in before the distance is measured, as in the released code: at one example a step
         the first distance of a unit's life is 0.
-
-    Source:
-        Dohare et al., Nature 632, 2024, Methods; the released code's ``util_type``.
     """
 
     key: ClassVar[str] = "utility"

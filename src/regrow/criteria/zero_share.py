@@ -42,15 +42,14 @@ def zero_share(heard: Float[Tensor, "*S O M"]) -> Scores:
 @final
 @dataclass(frozen=True, kw_only=True)
 class ZeroShare(Momentary):
-    """Minus the share of zeros in what the network hears of a filter (APoZ): see `regrow.functional.zero_share`.
+    """Minus `regrow.functional.zero_share` (APoZ) at the inputs of the filter's readers.
 
     Edge cases:
-        Exact zeros are counted, at the inputs of the filter's readers. Behind max pooling that is the share of windows
-        without any activation, which is less than the share of zeros in front of it. Behind an activation that gives
-        no zeros (GELU, sigmoid) all filters score 0 alike.
+        Behind max pooling that is the share of windows without any activation, which is less than the share of zeros in
+        front of it. Behind an activation that gives no zeros (GELU, sigmoid) all filters score 0 alike.
 
     Source:
-        Hu et al., "Network Trimming", 2016; the ranking "APoZ" of Prakash et al. 2019, Section 5.
+        The ranking "APoZ" of Prakash et al. 2019, Section 5.
     """
 
     needs = frozenset({Signal.ACTIVATIONS})

@@ -12,7 +12,7 @@ import torch
 
 from regrow._shapes import Mask, Scores
 from regrow.selection.base import Selection, SelectionState
-from regrow.selection.masks import lowest
+from regrow.selection.masks import lowest_among
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +116,7 @@ class Inverted(_Changed):
         found: dict[str, Mask] = {}
         for layer, mask in masks.items():
             may = eligible[layer].to(mask.device) & scores[layer].isfinite()
-            order = torch.where(may, -scores[layer], math.inf)
-            found[layer] = may & lowest(order, count=mask.sum(-1))
+            found[layer] = lowest_among(-scores[layer], may=may, count=mask.sum(-1))
         return found
 
     def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:

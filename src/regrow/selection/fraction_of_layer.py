@@ -9,9 +9,8 @@ from typing import final
 
 from regrow._checks import check_fraction, check_whole
 from regrow._shapes import Mask, Scores
-from regrow.selection._share import share_of
 from regrow.selection.base import Selection
-from regrow.selection.masks import lowest
+from regrow.selection.masks import lowest_among, share_of
 
 
 @final
@@ -64,8 +63,7 @@ class FractionOfLayer(Selection):
             may = eligible[layer].to(values.device) & values.isfinite()
             count = values.shape[-1]
             wanted = max(share_of(share, count), 1) if share > 0 else 0
-            order = values.where(may, math.inf)
-            masks[layer] = may & lowest(order, count=min(wanted, count - 1))
+            masks[layer] = lowest_among(values, may=may, count=min(wanted, count - 1))
         return masks
 
     def _share(self, step: int) -> float:

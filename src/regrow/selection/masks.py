@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
+
+
+def share_of(fraction: float, count: int) -> int:
+    """Of so many units, rounded down, but for what floating point has lost: 0.29 of 100 is 29."""
+    return math.floor(fraction * count + 1e-9)
 
 
 def spare_best(mask: Mask, scores: Scores) -> Mask:
@@ -58,6 +64,11 @@ def lowest(scores: Scores, *, count: Tensor | int) -> Mask:
     return rank < limit
 
 
+def lowest_among(scores: Scores, *, may: Mask, count: Tensor | int) -> Mask:
+    """`lowest` of those that may be taken."""
+    return may & lowest(scores.where(may, torch.inf), count=count)
+
+
 def lowest_of_all(
     scores: Sequence[Tensor],
     *,
@@ -90,13 +101,12 @@ def lowest_of_all(
     taken: list[Tensor] = []
     for values, allowed, limit in zip(scores, eligible, limits, strict=True):
         may = allowed.to(values.device) & values.isfinite()
-        order = values.where(may, torch.inf)
         # First the limit of each layer, then the count over all. The other way round a layer of bad filters would use
         # up the count, be cut down to its limit, and fewer than asked for would be taken.
-        taken.append(lowest(order, count=limit) & may)
+        taken.append(lowest_among(values, may=may, count=limit))
     # Layers may be on several devices and in several precisions; float64 keeps the order of all of them.
     flat = torch.cat([values.to("cpu", torch.float64) for values in scores])
     may = torch.cat([mask.cpu() for mask in taken])
-    chosen = lowest(flat.where(may, torch.inf), count=count) & may
+    chosen = lowest_among(flat, may=may, count=count)
     parts = chosen.split([len(values) for values in scores])
     return [part.to(values.device) for part, values in zip(parts, scores, strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from regrow._checks import check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.selection.base import Selection, SelectionState
-from regrow.selection.masks import lowest
+from regrow.selection.masks import lowest_among
 
 
 @final
@@ -94,8 +94,7 @@ class RateOfLayer(Selection):
             whole, saved[layer] = self._due(saved.get(layer), count)
             taken = min(whole, count, values.shape[-1] - 1)
             if taken > 0:
-                order = values.where(may[layer], math.inf)
-                masks[layer] = lowest(order, count=taken) & may[layer]
+                masks[layer] = lowest_among(values, may=may[layer], count=taken)
         return saved, masks
 
     def waits(self, state: SelectionState, counts: Mapping[str, int]) -> SelectionState | None:

@@ -11,10 +11,9 @@ import torch
 
 from regrow._checks import check_finite, check_fraction
 from regrow._shapes import Mask, Scores
-from regrow.selection._share import share_of
 from regrow.selection.base import Selection
 from regrow.selection.below import below
-from regrow.selection.masks import lowest
+from regrow.selection.masks import lowest_among, share_of
 
 
 @final
@@ -63,7 +62,7 @@ class UpTo(Selection):
             may = eligible[layer] & below(values, threshold=self.threshold, inclusive=True)
             count = values.shape[-1]
             most = min(share_of(self.most_of_layer, count), count - 1)
-            masks[layer] = may & lowest(values.where(may, math.inf), count=most)
+            masks[layer] = lowest_among(values, may=may, count=most)
         return masks
 
     def idle(self, scores: Mapping[str, Scores]) -> bool:

@@ -9,9 +9,8 @@ from typing import final
 from regrow._checks import check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
-from regrow.selection._share import share_of
 from regrow.selection.base import Selection
-from regrow.selection.masks import lowest_of_all
+from regrow.selection.masks import lowest_of_all, share_of
 
 
 @final
