@@ -98,7 +98,7 @@ class GradientSize:
         return self.source == "accumulated"
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Remember this step's gradient, or add it to the sum."""
+        """Take this step's norm as ``scores``, or add its gradient to the ``sum``."""
         grad = observation.grad
         if grad is None:
             return state if self.source == "accumulated" else {}
@@ -111,7 +111,7 @@ class GradientSize:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """Norms of what was observed; the sum starts anew."""
+        """None where no gradient came; the sum starts anew."""
         del layer, count, step, seed
         if "sum" in state:
             return {}, gradient_norm(state["sum"], norm=self.norm)

@@ -22,7 +22,7 @@ class GradientUtility:
 
         u <- decay * u + (1 - decay) * relative gradient of the step,    score = u / (1 - decay^age)
 
-    See `regrow.functional.relative_gradient` and `debiased`.
+    See `regrow.functional.relative_gradient` and `regrow.functional.debiased`.
 
     Args:
         decay: Of the averages, within [0, 1). 0: the last step alone.
@@ -52,7 +52,7 @@ class GradientUtility:
         check_flag(self.from_one, name="from_one", where="gradient utility")
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Take one step into the averages."""
+        """``utility`` (float64) and ``age``, (*S, O)."""
         if observation.grad is None:
             return state
         sizes = gradient_norm(observation.grad).double()
@@ -66,7 +66,7 @@ class GradientUtility:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The averages, corrected by each unit's own age."""
+        """None where nothing that counts was observed."""
         del layer, count, step, seed
         if not state or not bool(state["age"].any()):
             return state, None

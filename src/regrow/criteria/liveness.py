@@ -95,7 +95,7 @@ class Liveness:
     # ---- what is observed
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Remember the gradient, and count silent steps on."""
+        """Remember the gradient, and count silent steps on, by filter; nothing where nobody is suspected."""
         size, own = _parted(state)
         size = self.gradient.observe(size, observation)
         activity = observation.activity
@@ -129,7 +129,7 @@ class Liveness:
     def suspect(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, int]:
-        """Look at the sizes of the gradients: a small one starts the watch of the layer."""
+        """A small gradient starts the watch of the layer; one that is not finite is counted."""
         size, own = _parted(state)
         size, sizes = self.gradient.score(size, layer=layer, count=count, step=step, seed=seed)
         if sizes is None:
@@ -166,7 +166,7 @@ class Liveness:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """0 for who is dead now, 1 for everybody else."""
+        """0 for who is dead now, 1 for everybody else; None where nothing is remembered of the layer."""
         del layer, count, step, seed
         size, own = _parted(state)
         if own:

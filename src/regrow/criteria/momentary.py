@@ -15,7 +15,7 @@ class Momentary(ABC):
 
     @abstractmethod
     def scores_of(self, observation: Observation) -> Scores | None:
-        """The scores of one layer."""
+        """The scores of one layer; None where what it needs was not there."""
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
         """Score the layer as it is."""

@@ -29,6 +29,6 @@ class RandomScore:
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """Draw the scores."""
+        """(O,) on the CPU in float64, keyed by all that it is told."""
         key = Key(seed=seed, step=step, layer=layer, purpose="random score")
         return state, uniform_rows(key, filters=torch.arange(count, device="cpu"), count=1)[:, 0]

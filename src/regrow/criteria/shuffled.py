@@ -40,9 +40,8 @@ class Shuffled:
 
     def __getattr__(self, name: str) -> Any:
         """What only some criteria have (`renewed`, `means_of`) it has if that one has it."""
-        if name == "criterion" or name.startswith(
-            "__"
-        ):  # not there yet, in a copy that is being made
+        # Not there yet, in a copy that is being made.
+        if name == "criterion" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.criterion, name)
 
@@ -58,7 +57,5 @@ class Shuffled:
         if scores is None:
             return state, None
         key = Key(seed=seed, step=step, layer=layer, purpose="shuffled scores")
-        order = uniform_rows(key, filters=torch.arange(count, device="cpu"), count=1)[
-            :, 0
-        ].argsort()
-        return state, scores[order.to(scores.device)]
+        drawn = uniform_rows(key, filters=torch.arange(count, device="cpu"), count=1)[:, 0]
+        return state, scores[drawn.argsort().to(scores.device)]

@@ -185,7 +185,7 @@ class Utility(LifeAverage):
         return frozenset({Signal.MEANS, *asked})
 
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
-        """The utilities of the step."""
+        """None where one of the factors is not known."""
         if self.kind == "random":
             return activity.size
         weight, outgoing = observation.weight, observation.outgoing
@@ -201,7 +201,7 @@ class Utility(LifeAverage):
         return unit_utility(self.kind, **found)
 
     def beside(self, activity: LayerActivity) -> Mapping[str, Tensor]:
-        """The means, in all and place by place."""
+        """``centre``, the means (O,) that distances are taken from; ``mean.K``, (O, P), at the places of outlet K."""
         found: dict[str, Tensor] = {}
         if "deviation" in self._factors and activity.mean is not None:
             found[_CENTRE] = activity.mean
@@ -226,7 +226,7 @@ class Utility(LifeAverage):
         return self.decay * state[_CENTRE] / whole, (1.0 - self.decay) / whole
 
     def means_of(self, state: CriterionState) -> dict[int, Tensor]:
-        """What units give on the average, by outlet, corrected by their ages."""
+        """By the units' ages; nan where a unit was never seen."""
         found: dict[int, Tensor] = {}
         for key, value in state.items():
             if key.startswith(_MEAN):

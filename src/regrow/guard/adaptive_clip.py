@@ -56,10 +56,9 @@ def adaptive_scale(
 class AdaptiveClip(Guard):
     """Clip each unit's gradient to a share of the unit's length (adaptive gradient clipping, AGC).
 
-        g_u  <-  g_u * clip * max(norm(w_u), eps) / norm(g_u)     where norm(g_u) > clip * max(norm(w_u), eps)
-
-    A unit is one filter: all weights that one output is made of, whichever axis they lie along (in a linear layer, a
-    grouped and a transposed convolution too). A vector (a bias, a norm's scale) is one unit as a whole.
+    See `regrow.functional.adaptive_scale`. A unit is one filter: all weights that one output is made of, whichever axis
+    they lie along (in a linear layer, a grouped and a transposed convolution too). A vector (a bias, a norm's scale) is
+    one unit as a whole.
 
     Args:
         clip: The largest ratio of the two lengths, above 0. The paper's 0.01; larger for small batches.
@@ -74,8 +73,8 @@ class AdaptiveClip(Guard):
         A sparse gradient is not clipped. A gradient within the limit keeps its bits.
 
     Source:
-        Brock, De, Smith, Simonyan, ICML 2021, Section 4. https://arxiv.org/abs/2102.06171 Ports that take the first
-        axis for the units of every tensor, or the inputs of a linear layer, clip something else.
+        As there, Section 4. https://arxiv.org/abs/2102.06171 Ports that take the first axis for the units of every
+        tensor, or the inputs of a linear layer, clip something else.
     """
 
     clip: float = 0.01
@@ -93,7 +92,7 @@ class AdaptiveClip(Guard):
     def clip_(
         self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
-        """Clip."""
+        """By layer whether one of its units was clipped."""
         hit = [torch.zeros((), dtype=torch.bool, device=grads[0].device)] * len(moved.groups)
         for part, grad, place in zip(moved.parts, grads, moved.place, strict=True):
             if grad.is_sparse or (part.group.is_head and not self.heads):

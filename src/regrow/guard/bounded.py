@@ -48,7 +48,12 @@ class StepBounds:
     def longest(
         self, parameters: Sequence[Tensor], lengths: Sequence[float], *, anew: bool = False
     ) -> list[float] | None:
-        """The largest length that the step of each parameter can have."""
+        """The largest length that the step of each parameter can have, by the lengths of their gradients, on the CPU.
+
+        None where nothing (or nothing more) is known, in half precision, whose rounding moves weights too, and where a
+        scaler may keep a fused optimizer from stepping. `anew` looks once more at what the optimizer keeps, for bounds
+        that follow from others grow.
+        """
         if (
             self._way is None
             or (anew and not self._followed)
@@ -158,10 +163,8 @@ class StepBounds:
             square = state.get("exp_avg_sq", torch.zeros_like(mean))
             sound = _is_bounded(mean, square, most=_adam_most(betas, count))
             made_with = betas if sound else ()
-        elif (
-            made_with != betas
-        ):  # a schedule moves them: what was made with others is not bounded by these
-            made_with = ()
+        elif made_with != betas:
+            made_with = ()  # a schedule moves them: what was made with others is not bounded by these
         self._coming[parameter] = made_with
         if not made_with:
             return math.inf

@@ -12,7 +12,7 @@ from regrow.guard.step_parameters import Group, Part
 
 
 def parts_of(model: nn.Module, wiring: Wiring) -> dict[Tensor, Part]:
-    """Every parameter of a model, and the group that it belongs to."""
+    """By parameter the group that it belongs to; of one that has several names, or is several layers', of the first."""
     named = dict(model.named_parameters(remove_duplicate=False))
     found: dict[Tensor, Part] = {}
     number = 0

@@ -74,7 +74,11 @@ class Guarding:
 
     @torch.no_grad()
     def before_step_(self, optimizer: Optimizer) -> bool:
-        """Look at gradients that are complete, and that no scaler multiplies any more, but for one of a fused step."""
+        """Whether there is a step to be made. Gradients are complete, and multiplied by no scaler but of a fused step.
+
+        They are clipped in place. If they would spoil the optimizer, all of them are taken away from it until
+        `after_step_`.
+        """
         self._put_back_()
         self._now = None
         parameters = [
@@ -125,7 +129,7 @@ class Guarding:
         return {"hits": self.hits, "refused": self.refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what was counted."""
+        """Take over what was counted; a StateError where it has hits of layers that are not here."""
         unknown = sorted(set(state["hits"]) - set(self._names))
         if unknown:
             raise StateError(f"the saved guard has hits of {', '.join(unknown)}, not in this model")

@@ -37,9 +37,9 @@ def norm_scale(norm: Float[Tensor, "*S"], *, max_norm: float) -> Float[Tensor, "
 @final
 @dataclass(frozen=True, kw_only=True)
 class NormClip(Guard):
-    """Clip the gradient of the whole network by its norm, as `torch.nn.utils.clip_grad_norm_`.
+    """Clip the gradient of the whole network, of all parameters that the optimizer moves, by its norm.
 
-        g  <-  g * min(1, max_norm / (norm(g) + 1e-6))      norm over all parameters that the optimizer moves
+    See `regrow.functional.norm_scale`.
 
     Args:
         max_norm: The largest norm, above 0.
@@ -71,7 +71,7 @@ class NormClip(Guard):
     def clip_(
         self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
-        """Clip."""
+        """Whether it was clipped, (1,)."""
         lengths = lengths_of([dense(grad) for grad in grads])
         norm = torch.linalg.vector_norm(lengths).reshape(1)
         if scale is not None:

@@ -28,6 +28,9 @@ def poisons(
     Who keeps an average of squares keeps an infinity: a gradient that is finite is enough, as 1e25 in float32, whose
     square is not. Which optimizers square cannot be asked; so the square is looked at for all of them, in the type of
     what the optimizer keeps for the parameter, or else of the parameter.
+    In float16 there is room for gradients below 256 alone.
+
+    `lengths` are those of the gradients without the `scale` that these are still multiplied by.
     """
     if all(length <= _HARMLESS for length in lengths):  # never with NaN
         return False

@@ -81,7 +81,7 @@ class StepLimit(Guard):
     example reaches them, and training does not come back from that. What the optimizer makes of a gradient is not
     bounded by the gradient; so it is the step that is looked at, decay included, and not the gradient.
 
-        U_l  <-  U_l * min(1, fraction * length(l) / norm(U_l))
+        U_l  <-  U_l * `regrow.functional.step_scale`(norm(U_l), length(l))
         length(l) = max(norm of the layer before the step, norm of a fresh layer of its shape)
 
     Weight and bias of a layer are one vector. Norm scales, shifts and gates are each one, with a fresh length of the
@@ -133,7 +133,7 @@ class StepLimit(Guard):
         return self.by != "network"
 
     def within(self, moved: StepParameters, most: Sequence[float]) -> bool:
-        """Whether steps that are at most so long are short for layers that are fresh."""
+        """Whether steps of at most these lengths are short for fresh layers; a hundredth is left to rounding."""
         squares = [0.0] * len(moved.groups)
         for place, length in zip(moved.place, most, strict=True):
             squares[place] += length * length
@@ -147,7 +147,7 @@ class StepLimit(Guard):
         )
 
     def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
-        """Shorten what is too long."""
+        """By layer whether it was shortened, or one for the network."""
         steps = torch._foreach_sub(moved.parameters, list(before))  # pyright: ignore[reportPrivateUsage]
         if self.by == "unit":
             return self._by_unit_(moved, before, steps)

@@ -52,13 +52,13 @@ class Part:
     filters: Filters | None = None
 
     def unit_rows(self, tensor: Tensor) -> Tensor:
-        """A tensor of the parameter's shape as one row a unit."""
+        """A tensor of the parameter's shape as one row a unit, (units, F), which may share its memory."""
         if self.filters is not None:
             return rows(tensor, self.filters)
         return tensor.reshape(self.group.units, -1)
 
     def spread(self, by_unit: Tensor) -> Tensor:
-        """One number a unit as a tensor of the parameter's shape."""
+        """One number a unit, (units,), as a tensor of the parameter's shape."""
         shape = self.parameter.shape
         full = by_unit[:, None].expand(self.group.units, self.parameter.numel() // len(by_unit))
         return unrows(full, self.filters) if self.filters is not None else full.reshape(shape)
@@ -111,7 +111,7 @@ class StepParameters:
         return torch.tensor(self.place, device=self._home)
 
     def lengths(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Of each group the length of all its parts together."""
+        """Of each group the length of all its parts together, (G,), of one tensor a part."""
         return self.joined(lengths_of(tensors))
 
     def joined(self, each: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class StepParameters:
 
 
 def lengths_of(tensors: Sequence[Tensor], *, norm: float = 2.0) -> Tensor:
-    """The length of each of several tensors, in one pass over them."""
+    """The length of each dense tensor, float32 or wider, on the device of the first; `norm` inf: its largest entry."""
     kinds = {each.dtype for each in tensors}
     if kinds <= {torch.float32} and norm == 2.0:
         found = torch._foreach_norm(list(tensors), norm)  # pyright: ignore[reportPrivateUsage]

@@ -46,7 +46,7 @@ class WeightClip(Guard):
         check_positive(self.multiple, name="multiple", where="weight clip")
 
     def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
-        """Clip."""
+        """By layer whether an entry was clipped."""
         del before
         mine = [part for part in moved.parts if part.group.fan_in]
         if not mine:

@@ -33,7 +33,7 @@ class Selection(Protocol):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Masks by layer, (*S, O)."""
+        """Masks by layer, (*S, O), of scores and of who may be taken, at an optimizer step."""
 
     def chosen(
         self,

@@ -93,7 +93,5 @@ class Below(Selection):
         values = list(scores.values())
         if self.inclusive or not values or not all(each.is_cpu for each in values):
             return False
-        least, most = torch.cat(
-            [each.flatten() for each in values]
-        ).aminmax()  # NaN if there is one
+        least, most = torch.cat([each.flatten() for each in values]).aminmax()  # nan if one is
         return least.item() >= self.threshold and most.item() < math.inf

@@ -28,7 +28,7 @@ class CountsOf(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark the counted number."""
+        """Whoever is eligible: the other run's counts are met whatever happened to the filters before."""
         del eligible
         return {
             layer: lowest(values, count=self.counts.get((step, layer), 0))

@@ -63,7 +63,7 @@ class RateOfLayer(Selection):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark what one step gives."""
+        """What one step gives, also of layers that nobody is taken from."""
         _, masks = self.chosen({}, scores, eligible=eligible, step=step)
         nobody = {layer: torch.zeros_like(mask) for layer, mask in eligible.items()}
         return {**nobody, **masks}
@@ -98,7 +98,7 @@ class RateOfLayer(Selection):
         return saved, masks
 
     def waits(self, state: SelectionState, counts: Mapping[str, int]) -> SelectionState | None:
-        """Save up, where that is all that a step does."""
+        """What is saved up, where that is all that a step does; None where a whole unit is due."""
         if self.rate == 0:
             return state
         saved = dict(state)
