@@ -116,6 +116,18 @@ def test_a_name_that_has_moved_is_told_with_its_place(name: str, home: str) -> N
     assert getattr(importlib.import_module(f"regrow.{home}"), name)
 
 
+def test_recipes_call_no_formula() -> None:
+    """They put parts together: where one needs arithmetic, a part is missing."""
+    for file in (Path(regrow.__file__).parent / "recipes").glob("*.py"):
+        imported = {
+            name.name
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.ImportFrom)
+            for name in node.names
+        }
+        assert not imported.intersection(regrow.functional.__all__), file.name
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(regrow, "randomout")
 
