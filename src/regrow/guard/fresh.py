@@ -17,22 +17,13 @@ _DENSE: Final = (nn.Linear.reset_parameters, _ConvNd.reset_parameters)
 
 
 def fresh_length(owner: nn.Module, attribute: str, parameter: Tensor) -> float:
-    """The length that a parameter has when its module has just been made.
+    """The length, above 0, that a parameter has when its module (`owner`) has just been made; only shapes are read.
 
     It is worked out where torch's own initialiser is known: sqrt of the number of entries times their variance. A
-    class with a ``reset_parameters`` of its own draws a copy of the module once, and so does the constructor of a layer
-    that has none. What has no initialiser that is known,
-    or one that a copy cannot run, is taken for a layer's weight, and a vector (a norm's scale, a gate) for ones,
-    whatever it holds: those that begin at 0 must be able to leave it.
-
-    Args:
-        owner: The module that the parameter belongs to. Not changed, and no random number is drawn from torch's
-            generators.
-        attribute: Its name there.
-        parameter: It. Only its shape is read.
-
-    Returns:
-        Above 0.
+    class with a ``reset_parameters`` of its own draws a copy of the module once, without torch's generators, and so
+    does the constructor of a layer that has none. What has no initialiser that is known, or one that a copy cannot run,
+    is taken for a layer's weight, and a vector (a norm's scale, a gate) for ones, whatever it holds: those that begin
+    at 0 must be able to leave it.
 
     Examples:
         >>> fresh_length(nn.BatchNorm2d(9), "bias", torch.zeros(9))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 
 from regrow._checks import check_choice, check_finite, check_fraction, check_not_negative
 from regrow._shapes import Mask, Scores
-from regrow.errors import ConfigError
 from regrow.selection.base import Selection
 
 Transform = Literal["sigmoid", "exp", "softplus", "linear"]
@@ -53,6 +52,7 @@ def renewal_strength(
         >>> renewal_strength(torch.tensor([0.5, 1.0, 2.0]), transform="linear", sharpness=0.5, threshold=1.0)
         tensor([1.0000, 1.0000, 0.5000])
     """
+    check_choice(transform, get_args(Transform), name="transform", where="renewal_strength")
     x = sharpness * (utility - threshold)
     if transform == "sigmoid":
         due = 2.0 * torch.sigmoid(-x)
@@ -60,12 +60,8 @@ def renewal_strength(
         due = torch.exp(-x)
     elif transform == "softplus":
         due = torch.nn.functional.softplus(-x) / math.log(2.0)
-    elif transform == "linear":
-        due = 1.0 - x
     else:
-        raise ConfigError(
-            f"transform must be 'sigmoid', 'exp', 'softplus' or 'linear', got {transform!r} (renewal_strength)"
-        )
+        due = 1.0 - x
     return torch.where(utility.isfinite(), due.clamp(0.0, 1.0), 0.0)
 
 
@@ -89,9 +85,6 @@ class Graded(Selection):
 
     Edge cases:
         A layer keeps no unit of its own accord: where all scores are low, all are moved, each by no more than `rate`.
-
-    Source:
-        "Calibrated partial resets", arXiv 2607.24996, as released.
 
     Examples:
         >>> import torch
@@ -117,8 +110,7 @@ class Graded(Selection):
         check_not_negative(self.sharpness, name="sharpness", where="selection")
         check_finite(self.sharpness, name="sharpness", where="selection")
         check_finite(self.threshold, name="threshold", where="selection")
-        known = ("sigmoid", "exp", "softplus", "linear")
-        check_choice(self.transform, known, name="transform", where="selection")
+        check_choice(self.transform, get_args(Transform), name="transform", where="selection")
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
