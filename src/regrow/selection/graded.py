@@ -32,15 +32,12 @@ def renewal_strength(
 
     Args:
         utility: (*S, O), higher = worth keeping. Read, never written.
-        transform: Which of the four.
+        transform: Which of the four; anything else is a ConfigError.
         sharpness: How quickly it falls, per unit of utility; at least 0.
         threshold: Up to which utility all of it is due.
 
     Returns:
         (*S, O) within [0, 1], in the type of `utility`.
-
-    Raises:
-        ConfigError: `transform` is none of the four.
 
     Edge cases:
         A utility that is not finite is due nothing.
