@@ -81,7 +81,7 @@ class StepLimit(Guard):
     example reaches them, and training does not come back from that. What the optimizer makes of a gradient is not
     bounded by the gradient; so it is the step that is looked at, decay included, and not the gradient.
 
-        U_l  <-  U_l * `regrow.functional.step_scale`(norm(U_l), length(l))
+        U_l  <-  U_l * step_scale(norm(U_l), length(l)),     see `regrow.functional.step_scale`
         length(l) = max(norm of the layer before the step, norm of a fresh layer of its shape)
 
     Weight and bias of a layer are one vector. Norm scales, shifts and gates are each one, with a fresh length of the
