@@ -144,7 +144,6 @@ class FilterOverlap(Momentary):
     corrected: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.normalise, ("row", "matrix"), name="normalise", where="filter overlap")
         if self.corrected and self.normalise == "matrix":
             raise ConfigError("corrected=True needs normalise='row' (filter overlap)")

@@ -43,7 +43,6 @@ class FiringRate(LifeAverage):
     needs = frozenset({Signal.MEANS})
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_decay(self.decay, where="firing rate")
 
     def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:

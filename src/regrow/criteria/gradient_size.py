@@ -86,7 +86,6 @@ class GradientSize:
     source: Literal["last", "accumulated"] = "last"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.norm, get_args(GradientNorm), name="norm", where="gradient size")
         check_choice(self.source, ("last", "accumulated"), name="source", where="gradient size")
 

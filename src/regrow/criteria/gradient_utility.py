@@ -47,7 +47,6 @@ class GradientUtility:
     every_step = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_decay(self.decay, where="gradient utility")
         check_flag(self.from_one, name="from_one", where="gradient utility")
 

@@ -80,7 +80,6 @@ class Liveness:
     examples: int = 300
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_not_negative(self.threshold, name="threshold", where="liveness")
         for name in ("look_every", "steps", "examples"):
             check_whole(getattr(self, name), name=name, where="liveness", least=1)

@@ -72,7 +72,6 @@ class Oracle(Momentary):
     measure: Literal["accuracy", "loss"] = "accuracy"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.measure, ("accuracy", "loss"), name="measure", where="oracle")
 
     @property

@@ -42,7 +42,6 @@ class OutputGradient(Momentary):
     where: Literal["preactivation", "activation"] = "preactivation"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         known = ("preactivation", "activation")
         check_choice(self.where, known, name="where", where="output gradient")
 

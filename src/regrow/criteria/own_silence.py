@@ -97,7 +97,6 @@ class OwnSilence(SilenceCriterion):
     as_published: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_fraction(self.rejection, name="rejection", where="own silence")
         if 0 < self.rejection < _FINEST:
             raise ConfigError(

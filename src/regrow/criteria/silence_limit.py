@@ -100,7 +100,6 @@ class SilenceLimit(SilenceCriterion):
     as_published = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_fraction(self.rejection, name="rejection", where="silence limit")
         check_whole(self.update_every, name="update_every", where="silence limit", least=1)
         check_silences(self.min_silence, self.max_silence, where="silence limit")

@@ -37,7 +37,6 @@ class SinceFiring(SilenceCriterion):
     as_published: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_flag(self.as_published, name="as_published", where="since firing")
 
     def counted(self, state: CriterionState, *, fire: Mask, counts: Mask) -> CriterionState:

@@ -68,7 +68,6 @@ class Taylor(Momentary):
     reference: Literal["zero", "mean"] = "zero"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.reference, ("zero", "mean"), name="reference", where="taylor")
 
     @property

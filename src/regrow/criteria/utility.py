@@ -165,7 +165,6 @@ class Utility(LifeAverage):
     means: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.kind, KINDS, name="kind", where="utility")
         check_decay(self.decay, where="utility")
 

@@ -48,7 +48,6 @@ class WeightNorm(Momentary):
     normalise: bool = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_choice(self.norm, ("l2", "l1"), name="norm", where="weight norm")
         check_flag(self.normalise, name="normalise", where="weight norm")
 

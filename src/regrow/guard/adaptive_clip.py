@@ -83,7 +83,6 @@ class AdaptiveClip(Guard):
     skip_poison: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_flag(self.skip_poison, name="skip_poison", where="adaptive clip")
         check_flag(self.heads, name="heads", where="adaptive clip")
         check_positive(self.clip, name="clip", where="adaptive clip")

@@ -59,7 +59,6 @@ class NormClip(Guard):
     skip_poison: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_flag(self.skip_poison, name="skip_poison", where="norm clip")
         check_positive(self.max_norm, name="max_norm", where="norm clip")
 

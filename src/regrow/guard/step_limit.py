@@ -122,7 +122,6 @@ class StepLimit(Guard):
     compares = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_flag(self.skip_poison, name="skip_poison", where="step limit")
         check_positive(self.fraction, name="fraction", where="step limit")
         check_choice(self.by, ("layer", "unit", "network"), name="by", where="step limit")

@@ -41,7 +41,6 @@ class WeightClip(Guard):
     skip_poison: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_flag(self.skip_poison, name="skip_poison", where="weight clip")
         check_positive(self.multiple, name="multiple", where="weight clip")
 

@@ -59,7 +59,6 @@ class Below(Selection):
     inclusive: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_not_negative(self.threshold, name="threshold", where="selection")
 
     def __call__(

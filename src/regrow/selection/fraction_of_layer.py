@@ -48,7 +48,6 @@ class FractionOfLayer(Selection):
     quota = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_fraction(self.fraction, name="fraction", where="selection")
         if self.end_step is not None:
             check_whole(self.end_step, name="end_step", where="selection", least=1)

@@ -102,7 +102,6 @@ class Graded(Selection):
     graded = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_fraction(self.rate, name="rate", where="selection")
         check_not_negative(self.sharpness, name="sharpness", where="selection")
         check_finite(self.sharpness, name="sharpness", where="selection")

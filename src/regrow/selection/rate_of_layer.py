@@ -57,7 +57,6 @@ class RateOfLayer(Selection):
     remembers = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_fraction(self.rate, name="rate", where="selection")
 
     def __call__(

@@ -48,7 +48,6 @@ class UpTo(Selection):
     most_of_layer: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_finite(self.threshold, name="threshold", where="selection")
         check_fraction(self.most_of_layer, name="most_of_layer", where="selection")
 

@@ -36,7 +36,6 @@ class WorstFraction(Selection):
     quota = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_fraction(self.fraction, name="fraction", where="selection")
         check_fraction(self.most_of_layer, name="most_of_layer", where="selection")
 
