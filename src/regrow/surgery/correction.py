@@ -1,6 +1,6 @@
 """The steps of one optimizer, made right for entries younger than their tensor.
 
-Called by `edits.py` at a renewal and around each step; many tensors at once are handed on to `bundle.py`, `blocks.py`
+Called by `edits.py` around each step; many tensors at once are handed on to `bundle.py`, `blocks.py`
 and `small.py`.
 """
 
@@ -25,7 +25,6 @@ from regrow.surgery.bundle import (
 )
 from regrow.surgery.optimizers.base import Family, options_by_parameter
 from regrow.surgery.optimizers.moments import MomentFamily
-from regrow.surgery.optimizers.slow import SLOW, begin_slow_
 from regrow.surgery.optimizers.step import Snapshot, YoungStep, is_coarse
 from regrow.surgery.small import Small, SmallTensors
 from regrow.surgery.young import (
@@ -33,11 +32,8 @@ from regrow.surgery.young import (
     Places,
     YoungEntries,
     ages,
-    oldest_of_all,
     read,
-    since,
     still_young,
-    with_births,
 )
 
 
@@ -62,57 +58,6 @@ class Correction:
             self.young.pop(parameter, None)
         else:
             self.young[parameter] = entries
-
-    def begin_(
-        self,
-        parameter: nn.Parameter,
-        mask: Tensor,
-        *,
-        group: Mapping[str, Any],
-        name: str,
-        ages: bool = True,
-    ) -> None:
-        """Let the marked entries of a tensor, which the optimizer has stepped before, begin anew in it.
-
-        What is kept of them is that of fresh ones, and where later steps depend on the age, they are noted in `young`.
-        Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
-        with all born at once its own steps are right then. Without `ages` nobody is noted, and nobody told.
-        """
-        family, state = self.family, self.optimizer.state[parameter]
-        family.begin_(parameter, state, mask, group=group, defaults=self.optimizer.defaults)
-        if SLOW in state:
-            begin_slow_(parameter, state, mask)
-        if not (ages and family.knows_age(group)):
-            return
-        known = self.young.get(parameter)
-        count = None
-        if not family.counts:
-            own = None if known is None else known.count
-            count = torch.zeros((), dtype=torch.float32, device="cpu") if own is None else own
-        now: Tensor = state["step"] if count is None else count
-        if family.only_counts and not bool(now):
-            return  # all of the tensor was renewed right before, and nobody is younger than that
-        births = with_births(
-            None if known is None else known.births,
-            mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape),
-            now=now,
-            newborn=family.newborn(state, group),
-            horizon=family.horizon(group),
-        )
-        first = oldest_of_all(births) if births is not None and family.only_counts else 0
-        if births is not None and first:
-            now.sub_(births.counts[first].to(now.device))
-            births = since(births, first)
-        if births is None:
-            self.young.pop(parameter, None)
-        else:
-            self.young[parameter] = YoungEntries(
-                name=name,
-                parameter=parameter,
-                births=births,
-                seen=now.item() if now.is_cpu else now.detach().clone(),
-                count=count,
-            )
 
     def before_step(self) -> None:
         """Look at tensors with young entries right before the optimizer's step, where that is needed."""

@@ -16,6 +16,7 @@ from regrow.surgery.correction import Correction
 from regrow.surgery.optimizers.base import LEAVE, options_by_parameter
 from regrow.surgery.saved_young import check_saved_young, loaded, saved
 from regrow.surgery.trial import tried_family
+from regrow.surgery.young import begin_
 
 
 def apply_edits_(tensors: Mapping[str, Tensor], edits: Iterable[Edit]) -> None:
@@ -134,8 +135,15 @@ class OptimizerSurgeon:
         with torch.no_grad():
             for target in targets:
                 name, group = self._names[target.name], target.group
-                self._correction.begin_(
-                    target.parameter, target.mask, group=group, name=name, ages=self._ages
+                begin_(
+                    self.young,
+                    target.parameter,
+                    target.mask,
+                    optimizer=self._optimizer,
+                    family=self._family,
+                    group=group,
+                    name=name,
+                    ages=self._ages,
                 )
 
     def clear(self, edits: Iterable[Edit]) -> None:

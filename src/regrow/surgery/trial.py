@@ -28,6 +28,7 @@ from regrow.surgery.optimizers import (
     family_of,
     known_kind,
 )
+from regrow.surgery.young import begin_
 
 _SHAPES: Final = ((3, 2, 1, 1), (3,))
 _STEPS: Final = 12
@@ -144,7 +145,15 @@ def _distance(
                     parameter.copy_(torch.where(mask, fresh_values[k], parameter))
                     owner.copy_(torch.where(mask, len(parts), owner))
                     group = live_optimizer.param_groups[0]
-                    correction.begin_(parameter, mask, group=group, name=str(k))
+                    begin_(
+                        correction.young,
+                        parameter,
+                        mask,
+                        optimizer=live_optimizer,
+                        family=family,
+                        group=group,
+                        name=str(k),
+                    )
                 parts.append(fresh(fresh_values))
     return furthest / way if way > 0.0 else float("inf")
 

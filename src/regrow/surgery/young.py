@@ -9,8 +9,12 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow.surgery.blocks import Grid, grid_of
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.slow import SLOW, begin_slow_
+from regrow.surgery.optimizers.step import Options
 
 Count = float | Tensor
 """A count of updates: a number where it is in the host's memory, a tensor where reading it would wait for a device."""
@@ -232,3 +236,57 @@ class YoungEntries:
         for key in ("young", "grid", "_eldest"):
             self.__dict__.pop(key, None)
         return True
+
+
+def begin_(
+    young: dict[nn.Parameter, YoungEntries],
+    parameter: nn.Parameter,
+    mask: Tensor,
+    *,
+    optimizer: Optimizer,
+    family: Family,
+    group: Options,
+    name: str,
+    ages: bool = True,
+) -> None:
+    """Let the marked entries of a tensor, which the optimizer has stepped before, begin anew in it.
+
+    What is kept of them is that of fresh ones, and where later steps depend on the age, they are noted in `young`.
+    Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
+    with all born at once its own steps are right then. Without `ages` nobody is noted, and nobody told.
+    """
+    state = optimizer.state[parameter]
+    family.begin_(parameter, state, mask, group=group, defaults=optimizer.defaults)
+    if SLOW in state:
+        begin_slow_(parameter, state, mask)
+    if not (ages and family.knows_age(group)):
+        return
+    known = young.get(parameter)
+    count = None
+    if not family.counts:
+        own = None if known is None else known.count
+        count = torch.zeros((), dtype=torch.float32, device="cpu") if own is None else own
+    now: Tensor = state["step"] if count is None else count
+    if family.only_counts and not bool(now):
+        return  # all of the tensor was renewed right before, and nobody is younger than that
+    births = with_births(
+        None if known is None else known.births,
+        mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape),
+        now=now,
+        newborn=family.newborn(state, group),
+        horizon=family.horizon(group),
+    )
+    first = oldest_of_all(births) if births is not None and family.only_counts else 0
+    if births is not None and first:
+        now.sub_(births.counts[first].to(now.device))
+        births = since(births, first)
+    if births is None:
+        young.pop(parameter, None)
+    else:
+        young[parameter] = YoungEntries(
+            name=name,
+            parameter=parameter,
+            births=births,
+            seen=now.item() if now.is_cpu else now.detach().clone(),
+            count=count,
+        )
