@@ -197,7 +197,6 @@ def attach(
         parameters=parameters,
         trained=trained,
         coupled=coupled,
-        products=recipe.hidden_alone and coupled == "writer",
     )
     if recipe.drop:
         chosen = droppable(chosen, wiring)

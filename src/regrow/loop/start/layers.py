@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,15 +45,8 @@ def choose(
     parameters: Mapping[str, Tensor],
     trained: TrainedTensors,
     coupled: Policy,
-    products: bool,
 ) -> WatchedLayers:
-    """The layers that may be trained at some time, under the policy for filters that share their readers.
-
-    Whether one is trained is asked at every step (`regrow.loop.optimizers`).
-
-    Args:
-        products: Renew units that are read as each other's factors together, under the policy ``writer`` too.
-    """
+    """Those that may be trained at some time; whether they are is asked at every step (`regrow.loop.optimizers`)."""
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
     candidates, entangled = _candidates(recipe, wiring, layers, include=include, exclude=exclude)
@@ -69,18 +63,11 @@ def choose(
     elif coupled == "stream":
         watched, streams, left_out = _whole_streams(wiring, watched)
         notes += left_out
-    elif products:
+    elif recipe.hidden_alone and coupled == "writer":
         watched, streams = _whole_products(wiring, watched)
     if not _may_begin(watched, parameters, trained):
         raise ConfigError(
-            _why_none(
-                wiring,
-                candidates=candidates,
-                parameters=parameters,
-                trained=trained,
-                coupled=coupled,
-                notes=notes,
-            )
+            _why_none(wiring, candidates, parameters, trained, coupled=coupled, notes=notes)
         )
     touches_readers = recipe.renew.touches_readers
     watched, kept = without_shared_entries(watched, wiring.shared, touches_readers=touches_readers)
@@ -120,10 +107,7 @@ def _candidates(
 def _may_begin(
     watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: TrainedTensors
 ) -> bool:
-    """Whether a layer is in the optimizer, frozen or not, or is frozen while others of this model are in it.
-
-    Where none is in it, and none is frozen, the wrong optimizer was given: another one trains them.
-    """
+    """Whether a layer is in the optimizer, or frozen while others are in it; else the wrong optimizer was given."""
     if any(trained.held(filters.weight) for filters in watched):
         return True
     frozen = any(not parameters[filters.weight].requires_grad for filters in watched)
@@ -137,29 +121,26 @@ def _whole_streams(
     known = {filters.path for filters in watched if not filters.refused}
     groups: list[tuple[Unit, ...]] = []
     barred: list[Unit] = []
-    why: dict[str, str] = {filters.path: filters.refused for filters in watched if filters.refused}
+    why = {filters.path: filters.refused for filters in watched if filters.refused}
     for group in streams_of(wiring):
-        paths = [path for path, _ in group]
-        strangers = sorted(set(paths) - known)
-        if not strangers and len(set(paths)) == len(paths):
+        paths = {path for path, _ in group}
+        strangers = sorted(paths - known)
+        if not strangers and len(paths) == len(group):
             groups.append(group)
             continue
-        barred += [unit for unit in group if unit[0] in known]
-        reason = (
-            f"{', '.join(strangers[:3])} write{'s' * (len(strangers) == 1)} into their stream too"
-            if strangers
-            else "their channels are mixed"
-        )
-        for path in paths:
-            if path in known:
-                why.setdefault(path, reason)
-    lost: dict[str, int] = dict.fromkeys(why, 0)
-    for path, _ in barred:
-        lost[path] += 1
+        reason = "their channels are mixed"
+        if strangers:
+            verb = "writes" if len(strangers) == 1 else "write"
+            reason = f"{', '.join(strangers[:3])} {verb} into their stream too"
+        for unit in group:
+            if unit[0] in known:
+                barred.append(unit)
+                why.setdefault(unit[0], reason)
+    lost = Counter(path for path, _ in barred)
     notes: list[str] = []
     found: list[Filters] = []
     for filters in watched:
-        out = filters.count if filters.refused else lost.get(filters.path, 0)
+        out = filters.count if filters.refused else lost[filters.path]
         if out:
             notes.append(
                 f"coupled='stream' leaves out {out} of {filters.count} filters of {filters.path}: {why[filters.path]}"
@@ -201,10 +182,10 @@ def _whole_products(
 
 def _why_none(
     wiring: Wiring,
-    *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
     trained: TrainedTensors,
+    *,
     coupled: Policy,
     notes: Sequence[str],
 ) -> str:
@@ -245,18 +226,14 @@ def _other_kinds(wiring: Wiring) -> str:
 def _without_standardised_readers(
     watched: Sequence[Filters],
 ) -> tuple[list[Filters], list[str]]:
-    """The layers without readers that standardise their weight (`Reader.standardised`).
-
-    They would hear a filter behind zeros all the same, and all its other filters differently.
-    """
-    found: list[Filters] = []
-    notes: list[str] = []
-    for filters in watched:
-        deaf = [each.path for each in filters.readers if each.standardised]
-        if deaf:
-            notes.append(
-                f"{filters.path}: kept in {', '.join(deaf)}, which standardise weights: zeros silence nothing there"
-            )
-        readers = tuple(reader for reader in filters.readers if not reader.standardised)
-        found.append(replace(filters, readers=readers))
+    """Readers that standardise their weight hear a filter behind zeros all the same, and all others differently."""
+    notes = [
+        f"{filters.path}: kept in {', '.join(deaf)}, which standardise weights: zeros silence nothing there"
+        for filters in watched
+        if (deaf := [each.path for each in filters.readers if each.standardised])
+    ]
+    found = [
+        replace(filters, readers=tuple(each for each in filters.readers if not each.standardised))
+        for filters in watched
+    ]
     return found, notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -21,17 +21,9 @@ def judged(
     wiring: Wiring,
     inputs: Callable[[], ExampleInputs | None],
 ) -> list[Layer]:
-    """The layers with what the renewal must know of their surroundings.
-
-    Args:
-        inputs: What the model can be tried on, or None; only called where it must be tried.
-
-    Edge cases:
-        A layer that the renewal refuses, or nothing to try the model on: a ConfigError.
-    """
-    by_path = {each.filters.path: each for each in layers}
+    """The layers with what the renewal must know around them; `inputs` is only asked where the model must be tried."""
+    found = {each.filters.path: each for each in layers}
     refused: dict[str, str] = {}
-    found: dict[str, Layer] = {}
     if Need.HOMOGENEOUS in renewal.needs:
         given = inputs()
         if given is None:
@@ -39,32 +31,33 @@ def judged(
                 f"renew={renewal!r} tries out what lies between layers: give example_inputs, or calibration_inputs "
                 "beside the wiring (attach)"
             )
-        for path, each in by_path.items():
-            found[path] = replace(each, obstacle=_lacking(each, wiring))
-            refused.update(_refused(renewal, found[path]))
+        found = {
+            path: replace(each, obstacle=_lacking(each, wiring)) for path, each in found.items()
+        }
+        refused = _refused(renewal, found.values())
         # Only those that are fit otherwise: the model runs several times for each.
-        fit = [wiring[path] for path in by_path if path not in refused]
+        fit = [wiring[path] for path in found if path not in refused]
         for path, obstacle in obstacles(model, fit, given).items():
-            found[path] = replace(by_path[path], obstacle=obstacle)
-    by_path.update(found)
-    for each in by_path.values():
-        refused.update(_refused(renewal, each))
+            found[path] = replace(found[path], obstacle=obstacle)
+    refused |= _refused(renewal, found.values())
     if refused:
-        paths = [path for path in by_path if path in refused]
+        paths = [path for path in found if path in refused]
         more = f", and {len(paths) - 1} more layers are refused" if len(paths) > 1 else ""
         raise ConfigError(
             f"{refused[paths[0]]}{more}: give attach(exclude={paths!r}) to leave them alone"
         )
-    return list(by_path.values())
+    return list(found.values())
 
 
-def _refused(renewal: Renewal, layer: Layer) -> dict[str, str]:
-    """Why a renewal refuses a layer, by its path; nothing where it does not."""
-    try:
-        renewal.check(layer)
-    except ConfigError as error:
-        return {layer.filters.path: str(error)}
-    return {}
+def _refused(renewal: Renewal, layers: Iterable[Layer]) -> dict[str, str]:
+    """Why a renewal refuses layers, by path."""
+    found: dict[str, str] = {}
+    for layer in layers:
+        try:
+            renewal.check(layer)
+        except ConfigError as error:
+            found[layer.filters.path] = str(error)
+    return found
 
 
 def _lacking(layer: Layer, wiring: Wiring) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,31 +16,25 @@ _WAY_OUT = (
 
 def refuse_sharded_model(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
     """Filters can be scored and renewed only where a rank holds them whole."""
+    for split in _split(model, parameters):
+        raise ConfigError(
+            f"every parameter must be whole on each rank, and {split}: {_WAY_OUT} (attach)"
+        )
+
+
+def _split(model: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[str]:
     for path, module in model.named_modules():
         if _is_a(module, "FullyShardedDataParallel"):
-            raise ConfigError(
-                f"every parameter must be whole on each rank, and {path or 'the model'} is inside "
-                f"FullyShardedDataParallel, which flattens and splits them: {_WAY_OUT} (attach)"
-            )
+            yield f"{path or 'the model'} is inside FullyShardedDataParallel, which flattens and splits them"
     for name, parameter in parameters.items():
         if hasattr(parameter, "placements"):  # a DTensor; its class is slow to import
-            raise ConfigError(
-                f"every parameter must be whole on each rank, and {name} is a {type(parameter).__name__} (fully_shard "
-                f"or tensor parallelism): {_WAY_OUT} (attach)"
-            )
+            yield f"{name} is a {type(parameter).__name__} (fully_shard or tensor parallelism)"
         if hasattr(parameter, "ds_id") and parameter.numel() == 0:
-            raise ConfigError(
-                f"every parameter must be whole on each rank, and {name} is split by DeepSpeed's stage 3: {_WAY_OUT} "
-                f"(attach)"
-            )
+            yield f"{name} is split by DeepSpeed's stage 3"
 
 
 def refuse_sharded_optimizer(optimizer: Optimizer) -> None:
-    """A renewed filter's optimizer state must be on every rank, and the gradients the same.
-
-    Args:
-        optimizer: The innermost one, or one that holds a part of itself in ``.optim``.
-    """
+    """A renewed filter's optimizer state must be on every rank, and the gradients the same; the innermost is given."""
     if _is_a(optimizer, "ZeroRedundancyOptimizer"):
         raise OptimizerError(
             "the optimizer's state must be whole on each rank, and ZeroRedundancyOptimizer splits it: "
