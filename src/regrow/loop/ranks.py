@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast, final
 
@@ -21,11 +21,10 @@ from regrow.errors import ConfigError
 class Ranks:
     """The processes that train one model together, or this one alone.
 
-    Decisions need no communication: a step hook sees the gradients that DistributedDataParallel has
-    averaged, the same bits on every rank, and all random numbers have keys. What one rank could be
-    given otherwise than another is compared once, when the recipe is attached. What each rank
-    measures on its own (a loss) is averaged where it is used: at steps that the schedule alone
-    picks, so that either all ranks come to the collective or none does.
+    Decisions need no communication: a step hook sees the gradients that DistributedDataParallel has averaged, the same
+    bits on every rank, and all random numbers have keys. What one rank could be given otherwise than another is
+    compared once, at attach. What each measures on its own (a loss) is averaged where it is used: at steps that the
+    schedule alone picks, so that either all ranks come to the collective or none does.
     """
 
     # The model in its DistributedDataParallel; None for a process of its own.
@@ -33,15 +32,13 @@ class Ranks:
 
     @classmethod
     def of(cls, model: nn.Module) -> Ranks:
-        """The processes of a model that is wrapped in DistributedDataParallel, also inside `torch.compile`.
-
-        Or that is a part of one whose forward is running now, as for a callback that has found its model in a pass.
-        """
+        """The processes of a model in DistributedDataParallel, also compiled, or as a part of one that runs now."""
         inner: object = model
         while isinstance(inner, nn.Module):
             if isinstance(inner, DistributedDataParallel):
                 return cls(wrapper=inner)
             inner = inner._modules.get("_orig_mod")  # pyright: ignore[reportPrivateUsage]
+        # As for a callback that has found its model in a pass.
         running = DistributedDataParallel._get_active_ddp_module()  # pyright: ignore[reportPrivateUsage]
         if running is not None and any(each is model for each in running.modules()):
             return cls(wrapper=running)
@@ -81,11 +78,7 @@ class Ranks:
                     )
 
     def mean(self, values: Tensor, *, why: str) -> Tensor:
-        """The mean of a tensor over the ranks. Every rank must call it, with the same shape.
-
-        Edge cases:
-            The model trains inside `Join`: a ConfigError, for ranks that have run out of data do not come to this.
-        """
+        """The mean of a tensor over the ranks. Every rank must call it, with the same shape."""
         if self.wrapper is None:
             return values
         group = self._group(self.wrapper, why)
@@ -93,12 +86,12 @@ class Ranks:
         dist.all_reduce(total, group=group)
         return (total / dist.get_world_size(group)).cpu()
 
-    def gather(self, values: Tensor, *, why: str) -> Tensor:
-        """What every rank has. Every rank must call it, with the same shape.
+    def mean_of(self, numbers: Sequence[float], *, why: str) -> list[float]:
+        """The mean of each of some numbers over the ranks. Every rank must call it."""
+        return self.mean(torch.tensor(numbers, dtype=torch.float64, device="cpu"), why=why).tolist()
 
-        Edge cases:
-            The model trains inside `Join`: a ConfigError.
-        """
+    def gather(self, values: Tensor, *, why: str) -> Tensor:
+        """What every rank has. Every rank must call it, with the same shape."""
         if self.wrapper is None:
             return values.double()[None]
         group = self._group(self.wrapper, why)
@@ -122,10 +115,7 @@ class Ranks:
         """The mean of the ranks' losses. Every rank must call it."""
         if self.wrapper is None:
             return loss
-        told = torch.tensor(
-            [loss or 0.0, 0.0 if loss is None else 1.0], dtype=torch.float64, device="cpu"
-        )
-        mean, share = self.mean(told, why="min_loss").tolist()
+        mean, share = self.mean_of([loss or 0.0, float(loss is not None)], why="min_loss")
         return mean if share == 1.0 else None
 
 

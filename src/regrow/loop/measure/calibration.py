@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
@@ -11,14 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
-from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPrivateUsage] # their base class
 
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.graph.filters import Reader
-from regrow.graph.plain import has_columns, is_layer
+from regrow.graph.plain import is_layer
 from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.data import CalibrationData
+from regrow.loop.measure.readers import inputs_of, taps_of
 from regrow.loop.measure.uses import Fate, Uses, only_norm
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Activity, ReaderActivity
@@ -34,11 +33,7 @@ class _ReaderInput:
 
 
 class Calibration:
-    """Runs a model on the calibration inputs, in evaluation mode, and leaves it as it was.
-
-    Raises:
-        ConfigError: The model does not run on them, or gives no floating-point tensor.
-    """
+    """Runs a model on the calibration inputs, in evaluation mode, and leaves it as it was."""
 
     def __init__(
         self,
@@ -72,17 +67,13 @@ class Calibration:
                 moved = max(moved, float((now.double() - then.double()).abs().amax()))
                 scale = max(scale, float(then.double().abs().amax()))
         share = moved if moved == 0.0 else moved / max(scale, torch.finfo(torch.float64).tiny)
-        return float(
-            self._ranks.mean(
-                torch.tensor([share], dtype=torch.float64, device="cpu"), why="preserve=True"
-            )[0]
-        )
+        return self._ranks.mean_of([share], why="preserve=True")[0]
 
     def activity(self, readers: Iterable[Reader]) -> Activity:
         """What these layers receive, and where a constant behind them can go."""
         modules = dict(self._model.named_modules())
         wanted = {
-            modules[owner]: reader.path
+            modules[owner]: reader
             for reader in readers
             if is_layer(modules.get(owner := reader.weight.rpartition(".")[0]))
         }
@@ -94,16 +85,15 @@ class Calibration:
         found: dict[str, ReaderActivity] = {}
         # With several ranks all come to each mean, whatever each of them has seen.
         for module, seen in received.items():
-            total = (
-                torch.zeros(_inputs(module), dtype=torch.float32, device="cpu")
-                if seen.total is None
-                else seen.total
-            )
+            total, reader = seen.total, wanted[module]
+            if total is None:
+                inputs = inputs_of(reader, cast("Tensor", module.weight))
+                total = torch.zeros(inputs, dtype=torch.float32, device="cpu")
             sums = torch.cat([total, total.new_tensor([seen.count])])
             sums = self._ranks.mean(sums, why="preserve=True")
             if sums[-1] > 0:
                 mean = sums[:-1] / sums[-1]
-                found[wanted[module]] = self._activity_of(module, seen, normed, mean)
+                found[reader.path] = self._activity_of(module, seen, normed, mean)
         return found
 
     def _activity_of(
@@ -118,15 +108,12 @@ class Calibration:
             and getattr(behind, "running_mean", None) is not None
             and normed[behind] == len(seen.outputs)
         )
-        taps = 1.0
-        if isinstance(module, _ConvTransposeNd):
-            taps = 1.0 / math.prod(module.stride)
         has_bias = isinstance(module._parameters.get("bias"), nn.Parameter)  # pyright: ignore[reportPrivateUsage]
         bias = f"{path}.bias".lstrip(".") if has_bias else None
         mean_behind = f"{self._path_of[behind]}.running_mean" if behind and running else None
         return ReaderActivity(
             mean=mean,
-            taps=taps,
+            taps=taps_of(module),
             inputs_a_group=len(mean) // int(getattr(module, "groups", 1)),
             bias=None if bias in self._kept else bias,
             running_mean=None if mean_behind in self._kept else mean_behind,
@@ -152,14 +139,6 @@ def _hooks(
             received[module].outputs.append(uses.follow(output))
 
     return before, after
-
-
-def _inputs(module: nn.Module) -> int:
-    """Input channels, or features."""
-    weight = cast("Tensor", module.weight)
-    if isinstance(module, _ConvTransposeNd) or has_columns(module):
-        return weight.shape[0]
-    return weight.shape[1] * int(getattr(module, "groups", 1))
 
 
 def _add(seen: _ReaderInput, module: nn.Module, x: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,18 +23,10 @@ def activation_sums(
     places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
 ) -> dict[str, Tensor]:
     """Sums of absolute values, numbers of zeros, and numbers of all, of what passes at the filters' places."""
-    sums = {
-        path: torch.zeros(3, counts[path], dtype=torch.float64, device="cpu") for path in places
-    }
+    sums = no_sums(places, counts, 3)
 
     def add(x: Tensor, taps: Sequence[Tap]) -> Tensor:
-        for path, place in taps:
-            channels = x.detach().movedim(place.axis, 0).flatten(1)
-            each = torch.stack((mean_activation(channels), zero_share(channels))).cpu().double()
-            each = each[:, index_of(place.channels, each.device)]
-            passed = channels.shape[1]
-            both = torch.cat((each * passed, torch.full_like(each[:1], passed)))
-            sums[path].index_add_(1, index_of(place.filters, each.device), both)
+        _add_means(sums, taps, x, (mean_activation, zero_share))
         return x
 
     with tapping(places, add):
@@ -52,32 +44,18 @@ def slope_sums(
 ) -> dict[str, Tensor]:
     """Sums over the examples of what `taylor` and `fisher_diagonal` are means of, and the number of examples.
 
-    Every example has a gate of 1 for each filter of each layer, so that one backward pass gives all derivatives.
-
-    Args:
-        places: By layer; those of one layer lie side by side, not one behind the other.
-        towards_mean: A gate of 0 leaves a filter's mean over the examples that are run at once, instead of nothing.
-
-    Edge cases:
-        Examples must not depend on each other, as they do not in evaluation mode: the loss of one that hears another
-        is counted under the other.
-        Filters of which the loss is independent have slopes of 0.
+    Every example has a gate of 1 for each filter of each layer, so that one backward pass gives all derivatives: no
+    example may hear another. `towards_mean`: a gate of 0 leaves a filter's mean over the examples that are run at once.
     """
-    sums = {
-        path: torch.zeros(3, counts[path], dtype=torch.float64, device="cpu") for path in places
-    }
+    sums = no_sums(places, counts, 3)
     for start, stop in examples.parts(_AT_ONCE):
         with torch.enable_grad():
             gates = {
-                path: torch.ones(
-                    stop - start,
-                    counts[path],
-                    dtype=torch.float64,
-                    requires_grad=True,
-                    device="cpu",
-                )
+                path: torch.ones(stop - start, counts[path], dtype=torch.float64, device="cpu")
                 for path in places
             }
+            for gate in gates.values():
+                gate.requires_grad_()
             with tapping(places, _multiplier(gates, towards_mean=towards_mean)):
                 total = _total(examples, start, stop)
                 # Inside the hooks: a part that is checkpointed runs once more.
@@ -96,9 +74,7 @@ def gradient_sums(
 
     Where one tensor is taken by several readers it is the derivative by that tensor, what all of them ask for together.
     """
-    sums = {
-        path: torch.zeros(2, counts[path], dtype=torch.float64, device="cpu") for path in places
-    }
+    sums = no_sums(places, counts, 2)
     for start, stop in examples.parts(_AT_ONCE):
         met: list[tuple[Tensor, Sequence[Tap]]] = []
 
@@ -116,15 +92,32 @@ def gradient_sums(
             found = dict(zip(tensors, _gradients(total, list(tensors.values())), strict=True))
         for x, taps in seen:
             grad = found[id(x)]
-            for path, place in taps:
-                slopes = (torch.zeros_like(x) if grad is None else grad).detach()
-                channels = slopes.movedim(place.axis, 0).flatten(1)
-                each = mean_activation(channels).cpu().double()
-                each = each[index_of(place.channels, each.device)]
-                passed = channels.shape[1]
-                both = torch.stack((each * passed, torch.full_like(each, passed)))
-                sums[path].index_add_(1, index_of(place.filters, each.device), both)
+            slopes = torch.zeros_like(x) if grad is None else grad
+            _add_means(sums, taps, slopes, (mean_activation,))
     return sums
+
+
+def no_sums(paths: Iterable[str], counts: Mapping[str, int], rows: int) -> dict[str, Tensor]:
+    """Zeros to add to, by layer: some rows of one number a filter."""
+    return {
+        path: torch.zeros(rows, counts[path], dtype=torch.float64, device="cpu") for path in paths
+    }
+
+
+def _add_means(
+    sums: Mapping[str, Tensor],
+    taps: Sequence[Tap],
+    x: Tensor,
+    means: Sequence[Callable[[Tensor], Tensor]],
+) -> None:
+    """Add what these are means of, channel by channel, and behind it how many values that were."""
+    for path, place in taps:
+        channels = x.detach().movedim(place.axis, 0).flatten(1)
+        each = torch.stack([mean(channels) for mean in means]).cpu().double()
+        each = each[:, index_of(place.channels, each.device)]
+        passed = channels.shape[1]
+        both = torch.cat((each * passed, torch.full_like(each[:1], passed)))
+        sums[path].index_add_(1, index_of(place.filters, each.device), both)
 
 
 def _total(examples: Examples, start: int, stop: int) -> Tensor:

@@ -29,10 +29,6 @@ class LayerCalls:
 
     Modules that are one layer are called again as they are, whatever their class makes of the weight. Of a layer that
     is no such module, or is not called, the functions are noted that are called with its weight.
-
-    Args:
-        model: The bare model.
-        layers: Which.
     """
 
     def __init__(self, model: nn.Module, layers: Collection[Filters]) -> None:
@@ -45,11 +41,11 @@ class LayerCalls:
             if attribute == "weight" and is_layer(module):
                 self._modules[module] = each.path
         self._of_modules: dict[str, list[LayerCall]] = {}
-        self._of_functions: dict[str, list[LayerCall]] = {}
+        self.of_functions: dict[str, list[LayerCall]] = {}
 
     def of(self, path: str) -> list[LayerCall]:
         """The calls of a layer, in their order."""
-        return self._of_modules.get(path) or self._of_functions.get(path, [])
+        return self._of_modules.get(path) or self.of_functions.get(path, [])
 
     @contextmanager
     def noted(self, autocast: Mapping[str, torch.dtype]) -> Generator[None]:
@@ -66,13 +62,9 @@ class LayerCalls:
             stack.enter_context(_Functions(self, autocast))
             yield
 
-    def function_called(self, path: str, again: LayerCall) -> None:
-        """A function was called with the weight of a layer."""
-        self._of_functions.setdefault(path, []).append(again)
-
 
 class _Functions(TorchFunctionMode):
-    """Sees which functions are called with a weight."""
+    """Notes which functions are called with a weight."""
 
     def __init__(self, calls: LayerCalls, autocast: Mapping[str, torch.dtype]) -> None:
         super().__init__()
@@ -86,7 +78,7 @@ class _Functions(TorchFunctionMode):
             path = self._calls.weights.get(id(weight))
             if path is not None:
                 again = _function_again(func, *copied(args, named), self._autocast)
-                self._calls.function_called(path, again)
+                self._calls.of_functions.setdefault(path, []).append(again)
         return func(*args, **named)
 
 

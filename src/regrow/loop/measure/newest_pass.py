@@ -35,10 +35,6 @@ class NewestPass:
 
     The pass is made once more, eager, with what it was called with, in the modes that the modules are in and under the
     same autocast; random numbers in it (dropout) are of the renewal's seed and step. Nothing of it stays.
-
-    Args:
-        host: The model in its training.
-        warner: Tells the user.
     """
 
     def __init__(self, host: Host, warner: Warner) -> None:
@@ -60,7 +56,7 @@ class NewestPass:
         newest = self._meter.calls.newest
         if (
             self._whole is None and newest
-        ):  # the first step shows whether a loop calls the model, or its parts
+        ):  # the first step shows whether a loop calls it, or its parts
             self._whole = "" in newest
         look = self._whole is None
         self._meter.keep_calls(self, wanted=wanted or look, whole=not look and bool(self._whole))
@@ -83,7 +79,7 @@ class NewestPass:
         """What layers heard, by path. With several ranks, each must call it."""
         why = self._missing()
         # Norms that speak with other ranks would wait for one that makes no pass.
-        if not self._on_all_ranks(not why):
+        if self._ranks.mean_of([not why], why=_WHY) != [1.0]:
             why = why or "another rank has no training pass of this step"
         calls = LayerCalls(self._model, layers)
         if not why:
@@ -107,10 +103,6 @@ class NewestPass:
             return "what the model was called with was written into"
         return ""
 
-    def _on_all_ranks(self, here: bool) -> bool:
-        flag = torch.tensor([float(here)], dtype=torch.float64, device="cpu")
-        return float(self._ranks.mean(flag, why=_WHY)[0]) == 1.0
-
     def _make(self, calls: LayerCalls, *, seed: int, step: int) -> None:
         """Make the pass once more, and note the calls of layers in it."""
         with undisturbed(self._model, training=as_they_are(self._model)):
@@ -122,13 +114,7 @@ class NewestPass:
 
 
 class _KeptInput:
-    """What one layer heard, in all calls of it.
-
-    Args:
-        layer: The layer.
-        calls: What each of its calls gives with a weight, without a bias.
-        ranks: Sums are taken over all of them.
-    """
+    """What one layer heard, in all calls of it on all ranks."""
 
     def __init__(self, layer: Filters, calls: Sequence[LayerCall], *, ranks: Ranks) -> None:
         self._layer, self._calls, self._ranks = layer, calls, ranks

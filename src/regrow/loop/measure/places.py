@@ -37,13 +37,10 @@ class UnheardError(Exception):  # no error of the user's: it ends in a note
 
 
 def heard_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
-    """Where all that the network hears of a layer's filters passes once.
+    """Where all that the network hears of a layer's filters passes once: no path leads through two of these places.
 
     At the inputs of its readers, behind norm, activation and pooling, where the filter is alone in all channels of all
     of them. Otherwise at the output of the layer, or of the norm right behind it.
-
-    Returns:
-        Places that together see every filter; no path from filter to output leads through two of them.
     """
     found = _PlaceList()
     for index in range(filters.count):
@@ -76,9 +73,6 @@ def silenced_at(
     What `regrow.renewal.Absence` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
     Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that read nothing else are
     out with it.
-
-    Edge cases:
-        `UnheardError` where one of them cannot be hooked.
     """
     found = _PlaceList()
     out = None if wiring is None else Absence(wiring)
@@ -86,11 +80,8 @@ def silenced_at(
         gone = [(filters, index)]
         if out is not None and wiring is not None and _fills_a_group(filters, index, survey):
             mask = torch.arange(filters.count, device="cpu") == index
-            gone += [
-                (wiring[path], unit)
-                for path, bound in out.bound({filters.path: mask}).items()
-                for unit in bound
-            ]
+            bound = out.bound({filters.path: mask})
+            gone += [(wiring[path], unit) for path, units in bound.items() for unit in units]
         for layer, unit in gone:
             # Behind group statistics the other filters hear whether it is there.
             if not _alone(layer, unit) or layer.mixed:

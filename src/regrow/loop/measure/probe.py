@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ from regrow.loop.ranks import Ranks
 _TRIED = 3
 """Examples on which everything is tried before training. Few, and an unlikely size of another axis."""
 
+_WHY = "a ranking on calibration data"
+
 _SILENCED = frozenset({Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS})
 _SLOPES = frozenset({Signal.GATES, Signal.EXCHANGES, Signal.OUTPUT_GRADIENTS})
 """Signals that are derivatives where the network hears a filter."""
@@ -46,20 +49,17 @@ _ADDED = (
 )
 """What an observation of an optimizer's step gets besides."""
 
+_Places = Mapping[str, Sequence[Place]]
+_SumsOf = Callable[[_Places, Mapping[str, int], Examples], dict[str, Tensor]]
+_Made = TypeVar("_Made")
+
 
 class Probe:
     """What a model's filters do on fixed examples, for criteria that need more than weights and gradients.
 
     Works with an optimizer or without one. The model runs in evaluation mode; flags, buffers, gradients and random
-    state are as they were afterwards.
-
-    Raises:
-        ConfigError: Data that do not fit the model or the signals, or no layer that can be measured.
-
-    Edge cases:
-        Layers whose filters cannot be followed through modules (weights that work elsewhere too, examples that are
-        not at axis 0 inside the model) are not measured. All filters of a layer are, or none.
-        Weights are those of the moment; gradients those of the calibration loss in evaluation mode.
+    state are as they were afterwards. Layers whose filters cannot be followed through modules (weights that work
+    elsewhere too, examples that are not at axis 0 inside the model) are not measured.
 
     Examples:
         >>> import regrow
@@ -113,13 +113,14 @@ class Probe:
         """Measure the network as it is now. With several ranks, each must call it."""
         wanted = self._layers.keys() if only is None else self._layers.keys() & set(only)
         heard_at = {path: each for path, each in self._heard.items() if path in wanted}
+        given_at = {path: each for path, each in self._given.items() if path in wanted}
+        around_means = partial(slope_sums, towards_mean=True)
         with self._examples.data.undisturbed():
-            heard = self._heard_now(heard_at)
-            gates = self._gates_now(heard_at, Signal.GATES)
-            exchanges = self._gates_now(heard_at, Signal.EXCHANGES)
-            outputs = self._slopes_now(heard_at, Signal.OUTPUT_GRADIENTS)
-            given_at = {path: each for path, each in self._given.items() if path in wanted}
-            sums = self._slopes_now(given_at, Signal.PREACTIVATION_GRADIENTS)
+            heard = self._means(Signal.ACTIVATIONS, heard_at, activation_sums, _statistics)
+            gates = self._means(Signal.GATES, heard_at, slope_sums, _gates)
+            exchanges = self._means(Signal.EXCHANGES, heard_at, around_means, _gates)
+            outputs = self._means(Signal.OUTPUT_GRADIENTS, heard_at, gradient_sums, _alone)
+            given = self._means(Signal.PREACTIVATION_GRADIENTS, given_at, gradient_sums, _alone)
             accuracy, loss = self._silenced_now(wanted)
             grads = self._gradients_now()
         weights = self._weights()
@@ -134,7 +135,7 @@ class Probe:
                 gates=gates.get(path),
                 exchanges=exchanges.get(path),
                 output_gradient=outputs.get(path),
-                preactivation_gradient=sums.get(path),
+                preactivation_gradient=given.get(path),
                 silenced_accuracy=accuracy.get(path),
                 silenced_loss=loss.get(path),
             )
@@ -166,12 +167,12 @@ class Probe:
             notes += left
         if Signal.PREACTIVATION_GRADIENTS in self._signals:
             self._given, left = self._places(given_at, survey)
-            notes += [note for note in left if note not in notes]
+            notes += left
         if self._signals & _SILENCED:
             silenced, left = self._places(partial(silenced_at, wiring=self._wiring), survey)
-            notes += [note for note in left if note not in notes]
+            notes += left
             self._silencer = Silencer(silenced, self._counts, self._examples, rows=tried)
-        return tuple(notes)
+        return tuple(dict.fromkeys(notes))
 
     def _places(
         self, find: Callable[[Filters, Survey], tuple[Place, ...]], survey: Survey
@@ -183,15 +184,10 @@ class Probe:
                 found[path] = find(filters, survey)
             except UnheardError as why:
                 notes.append(f"{path} has no score: {why}")
-        flags = torch.tensor(
-            [path in found for path in self._layers], dtype=torch.float64, device="cpu"
-        )
-        everywhere = self._ranks.mean(flags, why="a ranking on calibration data").tolist()
-        found = {
-            path: found[path]
-            for path, share in zip(self._layers, everywhere, strict=True)
-            if share == 1.0
-        }
+        flags = [path in found for path in self._layers]
+        shares = self._ranks.mean_of(flags, why=_WHY)
+        everywhere = zip(self._layers, shares, strict=True)
+        found = {path: found[path] for path, share in everywhere if share == 1.0}
         if not found:
             why = "; ".join(notes[:3]) or "there is none"
             raise ConfigError(f"no layer can be measured on calibration_inputs: {why} (attach)")
@@ -202,39 +198,21 @@ class Probe:
         if not sums:
             return {}
         flat = torch.cat([each.flatten() for each in sums.values()])
-        flat = self._ranks.mean(flat, why="a ranking on calibration data")
+        flat = self._ranks.mean(flat, why=_WHY)
         parts = flat.split([each.numel() for each in sums.values()])
         return {
             path: part.reshape(each.shape)
             for (path, each), part in zip(sums.items(), parts, strict=True)
         }
 
-    def _heard_now(self, places: Mapping[str, Sequence[Place]]) -> dict[str, ActivationStatistics]:
-        if Signal.ACTIVATIONS not in self._signals or not places:
-            return {}
-        sums = self._mean(activation_sums(places, self._counts, self._examples))
-        return {
-            path: ActivationStatistics(activation=each[0] / each[2], zeros=each[1] / each[2])
-            for path, each in sums.items()
-        }
-
-    def _gates_now(self, places: Mapping[str, Sequence[Place]], signal: Signal) -> dict[str, Gates]:
+    def _means(
+        self, signal: Signal, places: _Places, sums_of: _SumsOf, make: Callable[..., _Made]
+    ) -> dict[str, _Made]:
+        """What is made of the means behind a signal, by layer: of sums whose last row says over how many."""
         if signal not in self._signals or not places:
             return {}
-        exchanged = signal is Signal.EXCHANGES
-        sums = self._mean(slope_sums(places, self._counts, self._examples, towards_mean=exchanged))
-        return {
-            path: Gates(slope=each[0] / each[2], curvature=each[1] / each[2])
-            for path, each in sums.items()
-        }
-
-    def _slopes_now(
-        self, places: Mapping[str, Sequence[Place]], signal: Signal
-    ) -> dict[str, Tensor]:
-        if signal not in self._signals or not places:
-            return {}
-        sums = self._mean(gradient_sums(places, self._counts, self._examples))
-        return {path: each[0] / each[1] for path, each in sums.items()}
+        sums = self._mean(sums_of(places, self._counts, self._examples))
+        return {path: make(*each[:-1] / each[-1]) for path, each in sums.items()}
 
     def _silenced_now(self, wanted: Set[str]) -> tuple[dict[str, Ablation], dict[str, Ablation]]:
         if self._silencer is None or not wanted:
@@ -256,6 +234,18 @@ class Probe:
     def _weights(self) -> dict[str, Tensor]:
         named = dict(self._model.named_parameters(remove_duplicate=False))
         return {path: named[filters.weight] for path, filters in self._layers.items()}
+
+
+def _statistics(activation: Tensor, zeros: Tensor) -> ActivationStatistics:
+    return ActivationStatistics(activation=activation, zeros=zeros)
+
+
+def _gates(slope: Tensor, curvature: Tensor) -> Gates:
+    return Gates(slope=slope, curvature=curvature)
+
+
+def _alone(mean: Tensor) -> Tensor:
+    return mean
 
 
 def _silenced(both: Tensor) -> Ablation:

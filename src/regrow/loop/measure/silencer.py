@@ -11,7 +11,7 @@ from torch import Tensor
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.gates import check_rows
+from regrow.loop.measure.gates import check_rows, no_sums
 from regrow.loop.measure.places import Place, Tap, index_of, tapping
 
 _ROWS = 1024
@@ -31,9 +31,6 @@ class Silencer:
     The examples are copied as late as possible: at the first place where a filter is silenced, so that the layers in
     front of it run once for many filters. Where something passes by that place (a skip connection), the
     copies are made at the model's input. Which of the two a layer allows is found out by trying.
-
-    Edge cases:
-        A model that does not take copies of the examples at axis 0 is a ConfigError.
     """
 
     def __init__(
@@ -52,26 +49,20 @@ class Silencer:
 
     def sums(self, *, accuracy: bool, only: Collection[str] | None = None) -> dict[str, Tensor]:
         """Sums over the examples, of the whole network and without each filter."""
-        sums = {
-            path: torch.zeros(5, self._counts[path], dtype=torch.float64, device="cpu")
-            for path in self._places
-            if only is None or path in only
-        }
+        paths = [path for path in self._places if only is None or path in only]
+        sums = no_sums(paths, self._counts, 5)
         limit = self._rows_at_once()
         for start, stop in self._examples.parts(max(1, limit // _COPIES)):
             rows = stop - start
             whole = self._judge(self._examples.run(start, stop), start, stop, accuracy=accuracy)
+            size = max(1, limit // rows)
             for path, found in sums.items():
-                for filters in torch.arange(self._counts[path], device="cpu").split(
-                    max(1, limit // rows)
-                ):
+                for filters in torch.arange(self._counts[path], device="cpu").split(size):
                     outputs = self._without(path, filters.tolist(), start, stop)
-                    without = self._judge(
-                        outputs, start, stop, copies=len(filters), accuracy=accuracy
-                    )
+                    copies = len(filters)
+                    without = self._judge(outputs, start, stop, copies=copies, accuracy=accuracy)
                     both = torch.stack((whole.expand_as(without), without), 1).flatten(0, 1)
                     found[:4, filters] += both * rows
-            for found in sums.values():
                 found[4] += rows
         return sums
 
@@ -114,11 +105,9 @@ class Silencer:
     ) -> Tensor:
         """Loss and share of right answers of each copy: (2, copies)."""
         loss = self._examples.losses(outputs, start, stop, copies=copies)
-        right = (
-            self._examples.correct(outputs, start, stop, copies=copies)
-            if accuracy
-            else torch.zeros_like(loss)
-        )
+        right = torch.zeros_like(loss)
+        if accuracy:
+            right = self._examples.correct(outputs, start, stop, copies=copies)
         return torch.stack((loss, right))
 
 
@@ -130,13 +119,8 @@ def _silencer(filters: Sequence[int], rows: int) -> Callable[[Tensor, Sequence[T
         x = x.expand(copies, *x.shape) if x.shape[0] == rows else x.unflatten(0, (copies, rows))
         # Images with their channels last: twice as fast on a CPU.
         kept = torch.channels_last if x.ndim == _IMAGES else torch.contiguous_format
-        flat = torch.empty(
-            x.shape[0] * x.shape[1],
-            *x.shape[2:],
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=kept,
-        )
+        shape = (copies * rows, *x.shape[2:])
+        flat = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=kept)
         x = flat.unflatten(0, (copies, rows)).copy_(x)
         for _, place in taps:
             for copy, index in enumerate(filters):

@@ -26,19 +26,7 @@ class _Calls:
 
 
 class Survey:
-    """What the modules around some layers do on the first examples.
-
-    Attributes:
-        rows: Number of examples.
-
-    Args:
-        model: The bare model, in evaluation mode.
-        layers: Their own modules, their readers and their norms are looked at.
-        examples: What the model runs on.
-
-    Edge cases:
-        A model that does not run on them is a ConfigError.
-    """
+    """What the modules of some layers, of their readers and of their norms do on the first examples."""
 
     def __init__(
         self, model: nn.Module, layers: Iterable[Filters], examples: Examples, *, rows: int
@@ -46,14 +34,11 @@ class Survey:
         self._named = dict(model.named_modules())
         self._path_of = {module: path for path, module in self._named.items()}
         self.rows = rows  # number of examples
-        self._calls: dict[nn.Module, _Calls] = {}
-        norms: set[nn.Module] = set()
-        for filters in layers:
-            for weight in (filters.weight, *(reader.weight for reader in filters.readers)):
-                self._calls.setdefault(self.module(weight), _Calls())
-            norms |= {self.named(norm.path) for norm in filters.norms}
+        layers = list(layers)
+        working = [each.weight for filters in layers for each in (filters, *filters.readers)]
+        norms = {self.named(norm.path) for filters in layers for norm in filters.norms}
         self._norms = norms
-        self._calls.update({norm: _Calls() for norm in norms})
+        self._calls = {each: _Calls() for each in (*map(self.module, working), *norms)}
         weights = {module: _weight(module) for module in self._calls if module not in norms}
         uses = Uses(weight for weight in weights.values() if weight is not None)
         with hooked(*self._hooks(uses, weights)), uses:

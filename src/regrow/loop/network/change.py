@@ -15,13 +15,13 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.errors import StateError
 from regrow.history import Report
 from regrow.loop.host import Host
 from regrow.loop.network.fresh import FreshNetwork
 from regrow.loop.network.parameters import KnownParameter
 from regrow.loop.optimizers import OptimizerWatch
 from regrow.loop.renewer import Renewer
+from regrow.loop.start.beginnings import check_first
 from regrow.renewal import Edit
 from regrow.renewal.network import NetworkNeed, NetworkRenewal, NetworkTensor
 from regrow.schedule import BoundSchedule
@@ -115,11 +115,10 @@ class NetworkChange:
         """A copy goes the same way, from where it is."""
         for tensor in tensors:
             own = copied.get(tensor.name)
-            value = (
-                None if own is None else self._renewal.renewed(replace(tensor, value=own.detach()))
-            )
-            if own is not None and value is not None:
-                own.copy_(value)
+            if own is not None:
+                value = self._renewal.renewed(replace(tensor, value=own.detach()))
+                if value is not None:
+                    own.copy_(value)
 
     def _tensors(self, number: int) -> Iterator[NetworkTensor]:
         """The parameters that are trained now, one after the other."""
@@ -169,9 +168,7 @@ class NetworkChange:
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse what `load_state_dict` cannot work with."""
-        for name, own in self.first.items():
-            if name not in state["first"] or state["first"][name].shape != own.shape:
-                raise StateError(f"the saved regrower's first values of {name} are not whole")
+        check_first(state, self.first)
 
     def load_state_dict(self, state: Mapping[str, Any], report: Report) -> None:
         """Resume."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from regrow.draw import Key, draw_filters, drawn_anew
 from regrow.graph.slices import rows, unrows
 from regrow.loop.network.parameters import KnownParameter
+from regrow.loop.start.beginnings import one_number
 from regrow.renewal import Layer
 
 
@@ -21,9 +22,6 @@ class FreshNetwork:
 
     A layer's weight is drawn by the layer's initialiser. A parameter that began as one number throughout (a norm's
     scale, a bias that the model sets to 0) is that number again. All others are what their module draws for itself.
-
-    Args:
-        known: The parameters to be drawn.
     """
 
     def __init__(
@@ -37,9 +35,10 @@ class FreshNetwork:
             if each.filters is not None and each.filters.path in paths
         }
         self.constants = {
-            each.name: float(each.parameter.detach().flatten()[0])
+            each.name: number
             for each in known
-            if each.name not in self._layers and _is_constant(each.parameter.detach())
+            if each.name not in self._layers
+            and (number := one_number(each.parameter.detach())) is not None
         }
         self._makers: dict[str, Callable[[], nn.Module] | None] = {}
         self.unknown = tuple(  # parameters of which nobody knows how they are drawn
@@ -101,7 +100,3 @@ class FreshNetwork:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume."""
         self.constants = {str(name): float(each) for name, each in state["constants"].items()}
-
-
-def _is_constant(values: Tensor) -> bool:
-    return values.numel() > 0 and bool((values == values.flatten()[0]).all())

@@ -24,12 +24,7 @@ class KnownParameter:
 def known_parameters(
     model: nn.Module, wiring: Wiring, *, include: Sequence[str], exclude: Sequence[str]
 ) -> list[KnownParameter]:
-    """Every parameter of a model once, under its first name, the output layer's too.
-
-    Args:
-        include: Patterns of module paths.
-        exclude: Patterns of module paths that are left alone.
-    """
+    """Every parameter of a model once, under its first name, the output layer's too; patterns are of module paths."""
     every = dict(model.named_parameters(remove_duplicate=False))
     weights = {
         id(every[each.weight]): each for each in reversed(wiring.layers) if each.weight in every

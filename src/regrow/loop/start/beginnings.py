@@ -9,33 +9,26 @@ from typing import Any
 from torch import Tensor
 
 from regrow.errors import StateError
+from regrow.graph import Norm
 from regrow.renewal import Layer
 
 
 class Beginnings:
-    """The layers of a model, each with what it began with.
-
-    Attributes:
-        layers: By module path, as a renewal is to see them.
-        fresh: What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
-        first: Copies of the weights and biases that the layers began with, by name; empty where nobody must know.
-
-    Args:
-        tensors: The model's parameters and buffers by name.
-    """
+    """The layers of a model, each with what it began with."""
 
     def __init__(
         self, layers: Mapping[str, Layer], tensors: Mapping[str, Tensor], *, first: bool
     ) -> None:
-        self.layers = dict(layers)  # as they were resolved
+        self.layers = dict(layers)  # by module path, as a renewal is to see them
         self._load_fresh(_fresh_entries(layers.values(), tensors))
-        # Whether a renewal must know the first weights and biases.
+        # Copies of the weights and biases that the layers began with, by name; empty where nobody must know.
         self.first: dict[str, Tensor] = {}
         if first:
             own = [name for each in layers.values() for name in _own(each)]
             self._load_first({name: tensors[name].detach().clone() for name in own})
 
     def _load_fresh(self, fresh: Mapping[str, float]) -> None:
+        # What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
         self.fresh = dict(fresh)
         self.layers = {path: _with_fresh(layer, fresh) for path, layer in self.layers.items()}
 
@@ -48,13 +41,12 @@ class Beginnings:
 
     def scaled(self, factors: Mapping[str, float]) -> None:
         """Layers were scaled before the first step, by path: that is what they begin with."""
-        weights = {layer.filters.weight: path for path, layer in self.layers.items()}
+        by_weight = {
+            layer.filters.weight: factors.get(path, 1.0) for path, layer in self.layers.items()
+        }
         if self.first:
             self._load_first(
-                {
-                    name: first * factors.get(weights.get(name, ""), 1.0)
-                    for name, first in self.first.items()
-                }
+                {name: first * by_weight.get(name, 1.0) for name, first in self.first.items()}
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,9 +55,7 @@ class Beginnings:
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse what `load_state_dict` cannot work with."""
-        for name, own in self.first.items():
-            if name not in state["first"] or state["first"][name].shape != own.shape:
-                raise StateError(f"the saved regrower's first values of {name} are not whole")
+        check_first(state, self.first)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume."""
@@ -75,25 +65,30 @@ class Beginnings:
 
 
 def _fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dict[str, float]:
-    """What the entries of fresh channels hold, in norms that do not begin as torch's do.
-
-    A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It
-    is read before training; where entries differ, the network has been trained, and torch's own value stands. A layer
-    that says itself what is fresh (`regrow.graph.ChannelNorm`) is believed.
-    """
+    """By name; a scale that begins at 0, so that a block begins as nothing, begins at 0 again for a renewed filter."""
+    # A layer that says itself what is fresh (`regrow.graph.ChannelNorm`) is believed.
+    norms = [norm for layer in layers for norm in layer.filters.norms if not norm.declared]
     found: dict[str, float] = {}
-    for layer in layers:
-        for norm in layer.filters.norms:
-            for each in () if norm.declared else norm.tensors:  # else the layer itself has said it
-                entries = tensors[each.name].detach().flatten()
-                alike = each.is_parameter and not isinstance(each.fresh, str) and len(entries) > 0
-                if (
-                    alike
-                    and bool((entries == entries[0]).all())
-                    and float(entries[0]) != each.fresh
-                ):
-                    found[each.name] = float(entries[0])
+    for each in (tensor for norm in norms for tensor in norm.tensors):
+        if each.is_parameter and not isinstance(each.fresh, str):
+            # Where entries differ, the network has been trained, and torch's own value stands.
+            began = one_number(tensors[each.name].detach())
+            if began is not None and began != each.fresh:
+                found[each.name] = began
     return found
+
+
+def one_number(values: Tensor) -> float | None:
+    """The number that a tensor holds throughout, or None."""
+    flat = values.flatten()
+    return float(flat[0]) if len(flat) and bool((flat == flat[0]).all()) else None
+
+
+def check_first(state: Mapping[str, Any], first: Mapping[str, Tensor]) -> None:
+    """Refuse a saved state whose first values are not those of the same tensors."""
+    for name, own in first.items():
+        if name not in state["first"] or state["first"][name].shape != own.shape:
+            raise StateError(f"the saved regrower's first values of {name} are not whole")
 
 
 def _with_fresh(layer: Layer, fresh: Mapping[str, float]) -> Layer:
@@ -101,16 +96,11 @@ def _with_fresh(layer: Layer, fresh: Mapping[str, float]) -> Layer:
     names = {each.name for norm in layer.filters.norms for each in norm.tensors}
     if names.isdisjoint(fresh):
         return layer
-    norms = tuple(
-        replace(
-            norm,
-            declared=tuple(
-                replace(each, fresh=fresh.get(each.name, each.fresh)) for each in norm.tensors
-            ),
-        )
-        for norm in layer.filters.norms
-    )
-    return replace(layer, filters=replace(layer.filters, norms=norms))
+    norms: list[Norm] = []
+    for norm in layer.filters.norms:
+        own = [replace(each, fresh=fresh.get(each.name, each.fresh)) for each in norm.tensors]
+        norms.append(replace(norm, declared=tuple(own)))
+    return replace(layer, filters=replace(layer.filters, norms=tuple(norms)))
 
 
 def _own(layer: Layer) -> list[str]:
