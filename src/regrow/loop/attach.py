@@ -21,7 +21,6 @@ from regrow.logs.base import Written
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.assembly import assembled
 from regrow.loop.drop import droppable, refuse_endless
-from regrow.loop.health_log import health_log
 from regrow.loop.host import Host
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
@@ -40,11 +39,7 @@ from regrow.loop.start.working import notes_on, working_layers
 from regrow.loop.state_in_optimizer import StateInOptimizer
 from regrow.loop.step_log import step_log
 from regrow.schedule import Clock
-from regrow.surgery import (
-    Companion,
-    counted_by_others,
-    refuse_slow_without_hooks,
-)
+from regrow.surgery import Companion, counted_by_others, refuse_slow_without_hooks
 
 _REGROWERS: WeakSet[Regrower] = WeakSet()
 """Those that `attach` has given, as long as somebody holds them: the optimizer's hooks do."""
@@ -201,6 +196,7 @@ def attach(
     if recipe.drop:
         chosen = droppable(chosen, wiring)
     able = working_layers(recipe, chosen.layers, wiring, trained).now()
+    init = init if recipe.init is None else recipe.init
     unknown_init: list[str] = []
 
     def sleeps(layer: Filters, error: RegrowError) -> bool:
@@ -212,7 +208,7 @@ def attach(
         bare,
         chosen.layers,
         tensors,
-        init=init if recipe.init is None else recipe.init,
+        init=init,
         with_readers=recipe.renew.draws_readers,
         unless=sleeps,
         also=[each.path for each in wiring.layers] if draws_whole(recipe) else (),
@@ -250,21 +246,18 @@ def attach(
         },
         where="attach",
     )
-    copies = [Companion(each, tensors, watched) for each in companions]
     host = Host(
         model=bare,
         called=model,
         wiring=wiring,
         layers={layer.filters.path: layer for layer in resolved},
         working=working,
-        companions=copies,
+        companions=[Companion(each, tensors, watched) for each in companions],
         ranks=ranks,
         dry_run=dry_run,
     )
     probe = probe_of(recipe, host, data, loss=calibration_loss)
-    activity = (
-        StepActivity(recipe, host, every=activity_every) if StepActivity.asked_by(recipe) else None
-    )
+    activity = StepActivity.asked_by(recipe, host, every=activity_every)
     if not able:
         warnings.warn(
             f"no layer can be renewed now, for what the recipe '{recipe.info.name}' must change is not trained: "
@@ -279,12 +272,7 @@ def attach(
         include=include,
         exclude=exclude,
         fresh_layers=layers_drawn_whole(
-            recipe,
-            bare,
-            wiring,
-            tensors,
-            init=init if recipe.init is None else recipe.init,
-            trained=trained.now(),
+            recipe, bare, wiring, tensors, init=init, trained=trained.now()
         ),
         watches=watches_of(
             recipe, optimizers, parameters, reset_state=reset_state, dry_run=dry_run
@@ -301,7 +289,7 @@ def attach(
             *notes_on(working, watched, chosen.streams),
             *unknown_init,
             *_too_few(recipe, watched, able),
-            *(each.note for each in copies if each.note),
+            *(each.note for each in host.companions if each.note),
             *counted_by_others(bare, [norm.path for each in watched for norm in each.norms]),
             *(probe.notes if probe else ()),
             *(
@@ -312,15 +300,9 @@ def attach(
         ),
     )
     told = step_log(
-        stepper,
-        log,
-        every=log_every,
-        layers=watched,
-        model=bare,
-        ranks=ranks,
-        health=health_log(stepper, inspect_on, every=inspect_every, logged=log is not None),
+        stepper, log, every=log_every, inspect_on=inspect_on, inspect_every=inspect_every
     )
-    regrower = Regrower(stepper, dry_run=dry_run, log=told)
+    regrower = Regrower(stepper, log=told)
     _REGROWERS.add(regrower)
     if state_in_optimizer:
         StateInOptimizer(regrower, optimizers[-1])

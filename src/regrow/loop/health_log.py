@@ -66,12 +66,3 @@ def numbers_of(health: Health) -> dict[str, float]:
             f"step/{layer.path}": layer.numbers.get("step"),
         }
     return {f"regrow/health/{key}": each for key, each in found.items() if each is not None}
-
-
-def health_log(stepper: Stepper, examples: Any, *, every: int, logged: bool) -> HealthLog | None:
-    """What `attach` was told of it."""
-    if examples is None:
-        return None
-    if not logged:
-        raise ConfigError("inspect_on needs a log: give attach(log=...) too (attach)")
-    return HealthLog(stepper, examples, every=every)

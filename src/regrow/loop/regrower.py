@@ -27,15 +27,11 @@ class Regrower:
 
     Args:
         stepper: Acts at the optimizer's steps, from here on.
-        dry_run: Nothing is changed.
         log: Is told of each step behind it; None: nobody is.
     """
 
-    def __init__(
-        self, stepper: Stepper, *, dry_run: bool = False, log: StepLog | None = None
-    ) -> None:
+    def __init__(self, stepper: Stepper, *, log: StepLog | None = None) -> None:
         self._stepper = stepper
-        self._dry_run = dry_run
         self._log = log
         self._begun = False
         self.report: Report = stepper.report
@@ -166,8 +162,11 @@ class Regrower:
         Returns:
             False after `detach`, and in a dry run.
         """
-        mine = {id(watch.optimizer) for watch in self._stepper.watches}
-        return not (self._stepper.left or self._dry_run or mine.isdisjoint(map(id, optimizers)))
+        stepper = self._stepper
+        mine = {id(watch.optimizer) for watch in stepper.watches}
+        return not (
+            stepper.left or stepper.renewer.host.dry_run or mine.isdisjoint(map(id, optimizers))
+        )
 
     def detach(self) -> None:
         """Stop acting. What has been done stays; young entries are not corrected any further.
@@ -238,10 +237,7 @@ class Regrower:
                 "regrower.after_step() needs regrower.before_step() before optimizer.step()"
             )
         self._begun = False
-        for watch in self._stepper.watches:
-            self._stepper.step_made(watch)
-        if self._log is not None:
-            self._log.step_made()
+        self._step_made()
 
     def step(self) -> None:
         """Look and act: `before_step` and `after_step` in one, both after the optimizer's step.
@@ -259,14 +255,13 @@ class Regrower:
             raise ConfigError(
                 "regrower.step() is for steps without regrower.before_step(): call regrower.after_step()"
             )
-        if self._stepper.protection is not None and self._stepper.protection.guards:
+        protection, recipe = self._stepper.protection, self._stepper.recipe
+        if protection is not None and protection.guards:
             raise ConfigError(
-                f"the guard of recipe '{self._stepper.recipe.info.name}' must see the gradients before the optimizer's "
+                f"the guard of recipe '{recipe.info.name}' must see the gradients before the optimizer's "
                 "step: call before_step() and after_step(), or attach with hooks=True (regrower.step)"
             )
-        for watch in (
-            self._stepper.watches if self._stepper.recipe.optimizer_state == "exact" else ()
-        ):
+        for watch in self._stepper.watches if recipe.optimizer_state == "exact" else ():
             if watch.surgeon is not None and watch.surgeon.needs_pre_step:
                 raise ConfigError(
                     f"{type(watch.optimizer).__name__} with these options needs hooks=True, or before_step() and "
@@ -275,6 +270,9 @@ class Regrower:
                 )
         for watch in self._stepper.watches:
             self._stepper.gradients_ready(watch, early=False)
+        self._step_made()
+
+    def _step_made(self) -> None:
         for watch in self._stepper.watches:
             self._stepper.step_made(watch)
         if self._log is not None:

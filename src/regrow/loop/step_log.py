@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
-from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from regrow._checks import check_positive
-from regrow.graph import Filters
+from regrow.errors import ConfigError
 from regrow.graph.slices import rows
 from regrow.logs import Log, SafeLog
 from regrow.logs.base import Written
 from regrow.loop.health_log import HealthLog
-from regrow.loop.ranks import Ranks
 from regrow.loop.stepper import Stepper
 
 _KEPT: Final = ("starved", "blocked", "given_up")
@@ -30,15 +27,17 @@ class StepLog:
         log: Log | Written,  # where they go
         *,
         every: int,  # steps
-        # The layers that it watches, each with its weight.
-        weights: Sequence[tuple[Filters, nn.Parameter]],
-        health: HealthLog | None = None,  # looks at the network now and then; None: nobody does
+        health: HealthLog | None,  # looks at the network now and then; None: nobody does
     ) -> None:
         check_positive(every, name="log_every", where="attach")
         self._stepper = stepper
         self._log = SafeLog(log)
         self._every = every
-        self._weights = weights
+        model = stepper.renewer.host.model
+        self._weights = [  # the layers that it watches, each with its weight
+            (each.filters, model.get_parameter(each.filters.weight))
+            for each in stepper.layers.values()
+        ]
         self._health = health
         self._step = self._events = self._written = 0
         self._handle: RemovableHandle | None = None
@@ -117,17 +116,14 @@ class StepLog:
 
 
 def step_log(
-    stepper: Stepper,
-    log: Log | Written | None,
-    *,
-    every: int,
-    layers: Sequence[Filters],
-    model: nn.Module,
-    ranks: Ranks,
-    health: HealthLog | None = None,
+    stepper: Stepper, log: Log | Written | None, *, every: int, inspect_on: Any, inspect_every: int
 ) -> StepLog | None:
     """What `attach` was told to write; of several ranks the first one writes for all."""
-    if log is None or not ranks.leads:
+    health = None
+    if inspect_on is not None:
+        if log is None:
+            raise ConfigError("inspect_on needs a log: give attach(log=...) too (attach)")
+        health = HealthLog(stepper, inspect_on, every=inspect_every)
+    if log is None or not stepper.ranks.leads:
         return None
-    weights = [(each, model.get_parameter(each.weight)) for each in layers]
-    return StepLog(stepper, log, every=every, weights=weights, health=health)
+    return StepLog(stepper, log, every=every, health=health)

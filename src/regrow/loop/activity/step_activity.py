@@ -92,9 +92,10 @@ class StepActivity:
         self.started_at_zero = self._factors.zeros(weights)
 
     @classmethod
-    def asked_by(cls, recipe: Recipe) -> bool:
-        """Whether a recipe's criterion wants to know what passes show."""
-        return not recipe.criterion.needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS})
+    def asked_by(cls, recipe: Recipe, host: Host, *, every: int) -> StepActivity | None:
+        """For a criterion that wants to know what passes show; None for others."""
+        asks = not recipe.criterion.needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS})
+        return cls(recipe, host, every=every) if asks else None
 
     @property
     def unjudged(self) -> tuple[str, ...]:

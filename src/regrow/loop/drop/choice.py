@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import final
 
 import torch
@@ -40,10 +41,6 @@ class Choice(Selection):
         self._streams = streams
         self._absence = absence
 
-    def check(self, counts: Mapping[str, int]) -> None:
-        """Refuse what the recipe's selection refuses."""
-        self._select.check(counts)
-
     def idle(self, scores: Mapping[str, Scores]) -> bool:
         """As the recipe's selection: it marks nobody whom that does not mark."""
         return self._select.idle(scores)
@@ -69,12 +66,8 @@ class Choice(Selection):
     ) -> tuple[SelectionState, dict[str, Mask]]:
         """Mark filters that are in the network, by what the recipe's selection remembers."""
         absent = self._out_elsewhere({path: len(each) for path, each in scores.items()})
-        if absent:
-            state, masks = self._of_those_present(
-                state, scores, absent, eligible=eligible, step=step
-            )
-        else:
-            state, masks = self._select.chosen(state, scores, eligible=eligible, step=step)
+        choose = partial(self._of_those_present, absent) if absent else self._select.chosen
+        state, masks = choose(state, scores, eligible=eligible, step=step)
         if self._absence is not None:
             masks = self._sparing(masks, scores, self._absence, absent)
         return state, masks
@@ -91,19 +84,19 @@ class Choice(Selection):
 
     def _of_those_present(
         self,
+        absent: Mapping[str, Mask],
         state: SelectionState,
         scores: Mapping[str, Scores],
-        absent: Mapping[str, Mask],
         *,
         eligible: Mapping[str, Mask],
         step: int,
     ) -> tuple[SelectionState, dict[str, Mask]]:
         there = {
-            path: ~absent.get(path, torch.zeros(len(each), dtype=torch.bool, device="cpu")).to(
-                each.device
-            )
+            path: torch.ones(len(each), dtype=torch.bool, device=each.device)
             for path, each in scores.items()
         }
+        for path, gone in absent.items():
+            there[path] &= ~gone.to(there[path].device)
         # A stream of which a writer is out is not whole.
         may = there if self._streams is None else self._streams.gather(scores, there)[1]
         state, found = self._select.chosen(
