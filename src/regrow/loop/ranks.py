@@ -90,15 +90,17 @@ class Ranks:
         """The mean of each of some numbers over the ranks. Every rank must call it."""
         return self.mean(torch.tensor(numbers, dtype=torch.float64, device="cpu"), why=why).tolist()
 
-    def gather(self, values: Tensor, *, why: str) -> Tensor:
-        """What every rank has. Every rank must call it, with the same shape."""
+    def gather(self, several: Sequence[Tensor], *, why: str) -> list[Tensor]:
+        """What every rank has, (R, ...) of each tensor. Every rank must call it, with the same shapes."""
         if self.wrapper is None:
-            return values.double()[None]
+            return [each.double()[None] for each in several]
         group = self._group(self.wrapper, why)
-        mine = values.detach().to(_device(self.wrapper), torch.float64)
+        flat = torch.cat([each.detach().flatten() for each in several])
+        mine = flat.to(_device(self.wrapper), torch.float64)
         everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
         dist.all_gather(everyone, mine, group=group)
-        return torch.stack(everyone).cpu()
+        parts = torch.stack(everyone).cpu().split([each.numel() for each in several], 1)
+        return [part.reshape(-1, *each.shape) for part, each in zip(parts, several, strict=True)]
 
     @staticmethod
     def _group(wrapper: DistributedDataParallel, why: str) -> dist.ProcessGroup:

@@ -36,16 +36,7 @@ _STRANGE: Final = 10
 
 
 class StepActivity:
-    """Asks a meter, step by step.
-
-    Args:
-        recipe: Whose criterion asks.
-        host: The model in its training.
-
-    Edge cases:
-        Passes that are made in several copies of the model, and layers of none of which it is known where filters
-        leave, are a ConfigError.
-    """
+    """Asks a meter, step by step."""
 
     def __init__(self, recipe: Recipe, host: Host, *, every: int) -> None:
         model, called, wiring = host.model, host.called, host.wiring
@@ -135,11 +126,10 @@ class StepActivity:
         """What the passes since the last step have shown of the layers that were asked for. Every rank must call it."""
         if not self.asked:
             return {}
-        by_layer: dict[str, list[PassReading]] = {path: [] for path in sorted(self.asked)}
-        for one in self._meter.take(self):
-            for path, reading in one.items():
-                if path in by_layer:
-                    by_layer[path].append(reading)
+        passes = self._meter.take(self)
+        by_layer = {
+            path: [one[path] for one in passes if path in one] for path in sorted(self.asked)
+        }
         learning = self._trained.moving()
         mine = {
             path: _over_passes(readings)
@@ -194,30 +184,24 @@ class StepActivity:
         """The same on all ranks: silent is who was silent everywhere, with the same value."""
         if self._ranks.wrapper is None:
             return dict(mine)
-        rows: list[Tensor] = []
+        several: list[Tensor] = []
         for path in sorted(self.asked):
-            count, own = self._layers[path].count, mine.get(path)
-            row = torch.zeros(self._rows, count, dtype=torch.float64, device="cpu")
-            if own is not None:
-                row = _row_of(own, self._rows)
-            rows.append(row.flatten())
+            own = mine.get(path)
+            several.append(_row_of(own, self._rows, self._layers[path].count))
             if self._sums:
-                rows.append(places.row_of(() if own is None else own.placed, self._outlets(path)))
-        lengths = [len(row) for row in rows]
-        everyone = self._ranks.gather(
-            torch.cat(rows), why=_WHY_SUMS if self._sums else "confirm='silence'"
-        )
-        parts = iter(everyone.split(lengths, 1))
+                placed = () if own is None else own.placed
+                several.append(places.row_of(placed, self._outlets(path)))
+        why = _WHY_SUMS if self._sums else "confirm='silence'"
+        gathered = iter(self._ranks.gather(several, why=why))
         found: dict[str, PassReading] = {}
         for path in sorted(self.asked):
-            part = next(parts).unflatten(1, (self._rows, -1))
-            placed = next(parts) if self._sums else None
-            if bool(part[:, 0].any()):
+            rows, sums = next(gathered), next(gathered) if self._sums else None
+            if bool(rows[:, 0].any()):
                 like = self._parameters[self._layers[path].weight]
-                found[path] = _together(part, like=like)
-                if placed is not None:
-                    sums = places.placed_of(placed.sum(0), self._outlets(path), like=like)
-                    found[path] = replace(found[path], placed=sums)
+                found[path] = _together(rows, like=like)
+                if sums is not None:
+                    placed = places.placed_of(sums.sum(0), self._outlets(path), like=like)
+                    found[path] = replace(found[path], placed=placed)
         return found
 
     def _outlets(self, path: str) -> tuple[int, ...]:
@@ -232,19 +216,16 @@ def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
     )
 
 
-def _row_of(own: PassReading, rows: int) -> Tensor:
-    """What one rank has seen of a layer, as numbers: (rows, O), float64 on the CPU."""
-    sums = torch.zeros(rows - _FLAGS, len(own.seen), dtype=torch.float64, device="cpu")
-    if own.sums is not None:
-        sums = own.sums[: rows - _FLAGS]  # another recipe may ask for more
-    head = (
-        own.seen,
-        own.silent,
-        own.starved,
-        own.constant,
-        torch.full_like(own.constant, own.examples),
-    )
-    return torch.cat((torch.stack([each.double().cpu() for each in head]), sums.double().cpu()))
+def _row_of(own: PassReading | None, rows: int, count: int) -> Tensor:
+    """What one rank has seen of a layer, as numbers: (rows, O), float64 on the CPU; zeros where it was nothing."""
+    row = torch.zeros(rows, count, dtype=torch.float64, device="cpu")
+    if own is not None:
+        examples = torch.full_like(own.constant, own.examples)
+        for number, flag in enumerate((own.seen, own.silent, own.starved, own.constant, examples)):
+            row[number] = flag
+        if own.sums is not None:
+            row[_FLAGS:] = own.sums[: rows - _FLAGS]  # another recipe may ask for more
+    return row
 
 
 def _together(ranks: Tensor, *, like: Tensor) -> PassReading:
