@@ -13,9 +13,8 @@ from regrow.history import PartnerReport, Renewed, Report
 class Detached:
     """A Regrower or Grafter that acts on nothing: its report, and its state at the moment of the copy.
 
-    `copy.deepcopy` and pickle take a LightningModule, a scikit-learn estimator or a settings object along with all that
-    it holds; the optimizer whose hooks the original belongs to is not copied with it, or without its hooks. So the copy
-    has this in the place of the original. To resume with the copy, attach anew and load its state:
+    `copy.deepcopy` and pickle take a LightningModule or a scikit-learn estimator along with all that it holds, but not
+    the hooks of the optimizer. To resume with the copy, attach anew and load its state:
 
         regrower = regrow.attach(recipe, copied.model, optimizer, ...)
         regrower.load_state_dict(copied.regrower.state_dict())
@@ -53,14 +52,7 @@ class Detached:
         return copy.deepcopy(self._state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Refuse: it acts on no model.
-
-        Args:
-            state: Not looked at.
-
-        Raises:
-            ConfigError: Always.
-        """
+        """Refuse: it acts on no model."""
         raise ConfigError(
             f"this is the copy of a {self._kind} and acts on no model: attach to the copied model and optimizer, and "
             f"load the state there (load_state_dict)"

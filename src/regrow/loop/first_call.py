@@ -15,10 +15,7 @@ Before = Callable[[tuple[Any, ...], Mapping[str, Any]], object]
 
 
 def at_first_call(model: nn.Module, before: Before) -> Callable[[], None]:
-    """Call a function with the arguments of the next training pass, once; what comes back calls it off.
-
-    The pass is made behind it as if it were called then, so that what the function puts around the model sees it.
-    """
+    """Call this right before the next training pass, once, so that it sees the pass; what comes back calls it off."""
     # What torch.compile has made is called in the model's place, and what is called further inside would be compiled.
     places = [*compiled_wrappers(model), model]
     held = [(each, each.__dict__.get(PLACE)) for each in places]

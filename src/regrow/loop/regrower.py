@@ -108,7 +108,7 @@ class Regrower:
     def show(self, values: Mapping[str, Tensor], *, inputs: Mapping[str, Tensor]) -> None:
         """Tell what a forward pass has shown, for loops in which no module is called.
 
-        Call it before `before_step`, once a pass, where `watched` is not empty.
+        Once a pass, before `before_step`, where `watched` is not empty.
 
         Args:
             values: For each watched layer what its first reader takes of it, in the shape that the reader would be
@@ -119,49 +119,26 @@ class Regrower:
             self._stepper.lookout.activity.show(values, inputs)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
-        """Call a function after each renewal, once all renewals of its step have been made.
-
-        Args:
-            callback: Takes one `Renewed`: step, layer, filters, scores.
-        """
+        """Call a function with each `Renewed`, once all renewals of its step have been made."""
         self._stepper.callbacks.append(callback)
 
     def inspect(self, batch_or_loader: Any, **options: Any) -> Health:
-        """Look at the network that is being trained: `regrow.inspect` with its wiring and its optimizer.
-
-        Args:
-            batch_or_loader: As there.
-            **options: As there. Of several optimizers the first one is asked for its next step; ``optimizer=None``:
-                none.
-
-        Returns:
-            The report.
-        """
+        """Look at the network that is being trained: `regrow.inspect` with its wiring and its (first) optimizer."""
         host = self._stepper.renewer.host
         options.setdefault("optimizer", self._stepper.watches[0].optimizer)
         return inspect(host.model, batch_or_loader, wiring=host.wiring, **options)
 
     def bring_back(self) -> tuple[Renewed, ...]:
-        """Renew the filters that are out of the network now, before the schedule does: between two steps.
+        """Renew the filters that are out of the network now, between two steps; one event a layer.
 
         For a training that ends, or a recipe that is detached, while filters are out.
-
-        Returns:
-            One event a layer; none where the network is whole.
         """
         events = self._stepper.bring_back()
         self._stepper.call_back(events)
         return events
 
     def is_at_work_on(self, optimizers: Iterable[Optimizer]) -> bool:
-        """Whether it acts at the steps of one of some optimizers, and changes something.
-
-        Args:
-            optimizers: Bare torch optimizers.
-
-        Returns:
-            False after `detach`, and in a dry run.
-        """
+        """Whether it acts at the steps of one of some bare optimizers; not after `detach`, nor in a dry run."""
         stepper = self._stepper
         mine = {id(watch.optimizer) for watch in stepper.watches}
         return not (
@@ -216,13 +193,9 @@ class Regrower:
             raise ConfigError(
                 "regrower.before_step() was called twice: call regrower.after_step() after optimizer.step()"
             )
-        self._begun, ready = True, False
-        try:
-            for watch in self._stepper.watches:
-                self._stepper.gradients_ready(watch)
-            ready = True
-        finally:
-            self._begun = ready  # after an error (no loss was told, say) the loop may try again
+        for watch in self._stepper.watches:
+            self._stepper.gradients_ready(watch)
+        self._begun = True  # not after an error (no loss was told, say): the loop may try again
 
     def after_step(self) -> None:
         """Renew what `before_step` has decided, right after ``optimizer.step()``.
@@ -292,9 +265,6 @@ class Regrower:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a saved state. Load the model and the optimizers first; with several ranks, on each of them.
-
-        Args:
-            state: What `state_dict` gave.
 
         Edge cases:
             A state of another version, recipe, seed or model, or one that is not whole, is a StateError, and nothing

@@ -22,12 +22,7 @@ _AT_WORK: WeakSet[StateInOptimizer] = WeakSet()
 
 
 class StateInOptimizer:
-    """Saves a regrower with its last optimizer, and loads it behind it.
-
-    Args:
-        regrower: Is there already where the state of its recipe came with the optimizer, and goes on from it.
-        optimizer: The bare torch optimizer that steps last.
-    """
+    """Saves a regrower with its last optimizer, loads it behind it, and has it go on from what came with that."""
 
     def __init__(self, regrower: Regrower, optimizer: Optimizer) -> None:
         self.regrower, self.optimizer = regrower, optimizer
@@ -71,11 +66,7 @@ class StateInOptimizer:
 
 
 def brought(optimizer: Optimizer, recipe: str) -> Mapping[str, Any] | None:
-    """What an optimizer has of a recipe: what was loaded into it, or what a detached regrower has left.
-
-    Raises:
-        ConfigError: Another regrower of this recipe is at work, and has its state there.
-    """
+    """What an optimizer has of a recipe: what was loaded into it, or what a detached regrower has left."""
     loaded = optimizer.param_groups[0].get(_KEY, {}).get(recipe)
     before = _other(optimizer, recipe)
     if before is None:

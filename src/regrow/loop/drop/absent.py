@@ -25,11 +25,7 @@ def absent_from(model: nn.Module) -> WeakSet[AbsentFilters]:
 
 
 class AbsentFilters:
-    """What is kept of dropped filters until they come back.
-
-    Args:
-        model: Whose filters they are. Several recipes on one model know of each other's.
-    """
+    """What is kept of dropped filters until they come back; several recipes on one model know of each other's."""
 
     def __init__(self, model: nn.Module) -> None:
         self._everybody = absent_from(model)  # whose filters are out, for as long as they are

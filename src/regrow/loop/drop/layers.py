@@ -26,12 +26,7 @@ def refuse_endless(recipe: Recipe) -> None:
 
 
 def droppable(chosen: WatchedLayers, wiring: Wiring) -> WatchedLayers:
-    """Leave out gates and what cannot be silenced, and note what else a drop cannot do.
-
-    Returns:
-        The same without gates, unless they are dropped together with what they switch, and without layers that keep a
-        tensor of their own since somebody else uses it too: their filters would not give 0.
-    """
+    """Leave out gates that are not dropped with what they switch, and what cannot be silenced; note the rest."""
     switches = gates(wiring)
     kept = {layer.path: never_silent(layer, wiring) for layer in chosen.layers}
     notes = list(chosen.notes)

@@ -82,10 +82,7 @@ class DropPhase:
             surgeon.clear(edits)
 
     def bring_back(self, *, seed: int, step: int) -> list[Renewed]:
-        """Renew the filters that are out, one event a layer, and make the network whole.
-
-        Those of layers that were frozen meanwhile come back as they were.
-        """
+        """Renew the filters that are out, one event a layer; those of layers that are frozen by now come back as is."""
         absent, renewer = self.absent, self._renewer
         decision, since = Decision(masks=absent.masks, scores=absent.scores), absent.since
         tensors, calibration = renewer.refreshed(), renewer.calibration
@@ -115,10 +112,7 @@ class DropPhase:
         return [replace(event, dropped=since, change=change) for event in events]
 
     def _cut_(self, tensors: Mapping[str, Tensor]) -> None:
-        """What reads the filters that come back stays 0, and learns to hear them: the output does not jump.
-
-        Not where nobody would train it.
-        """
+        """What reads the filters that come back, and is trained, stays 0 and learns: the output does not jump."""
         if self._absence is not None:
             unheard = self._absence.unheard(self.absent.masks, params=tensors)
             edits = [Edit(name=name, mask=mask, value=0.0) for name, mask in unheard.items()]

@@ -53,11 +53,7 @@ class Part:
             tensor[index, self.second.to(tensor.device)] = value
 
     def clear_(self, gradient: Tensor) -> None:
-        """Set the slices of a gradient to 0, in every step of a training: as fast as can be.
-
-        Edge cases:
-            Where a product is faster than a scattered write, what is not finite stays so: then the step is lost anyway.
-        """
+        """Set the slices of a gradient to 0, in every step of a training: as fast as can be."""
         pixels = math.prod(gradient.shape[2:])
         if self.second is not None or self.axis == 0 or pixels > 1:
             self.fill_(gradient, 0.0)
@@ -69,6 +65,7 @@ class Part:
             )
             keep = keep.reshape(1, -1, *(1,) * (gradient.ndim - 2))
             self._kept[gradient.device, gradient.dtype] = keep
+        # Faster than a scattered write. What is not finite stays so: then the step is lost anyway.
         gradient.mul_(keep)
 
 

@@ -15,12 +15,7 @@ from regrow.graph.undisturbed import undisturbed
 
 
 class CalibrationData:
-    """Inputs and targets, as they are now.
-
-    Args:
-        inputs: What it is called with, or a function without arguments that gives the newest.
-        targets: What the output is compared with, or such a function, which is called behind that of the inputs.
-    """
+    """Inputs and targets, as they are now: each as it is given, or by a function that gives the newest."""
 
     def __init__(self, model: nn.Module, inputs: Any, *, targets: Any = None) -> None:
         self._model = model  # the bare model
@@ -68,11 +63,7 @@ class CalibrationData:
             yield
 
     def run(self, inputs: Any) -> Any:
-        """What the model gives for some of the inputs.
-
-        Edge cases:
-            A model that does not run on them is a ConfigError.
-        """
+        """What the model gives for some of the inputs."""
         try:
             args, kwargs = call_arguments(inputs)
             return self._model(*args, **kwargs)

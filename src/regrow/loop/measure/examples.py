@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -22,15 +23,7 @@ _NUMBERS = 2**22
 
 
 class Examples:
-    """N examples that a model can be run on in parts.
-
-    Attributes:
-        count: N.
-        numbers: Input numbers of one example.
-
-    Edge cases:
-        Inputs or targets that are no N examples are a ConfigError.
-    """
+    """N examples that a model can be run on in parts."""
 
     def __init__(
         self,
@@ -77,6 +70,7 @@ class Examples:
             raise ConfigError(
                 f"calibration_targets must be one for each of the {self.count} calibration_inputs, got {came} (attach)"
             )
+        # Input numbers of one example.
         self.numbers = max(1, sum(each[0].numel() for each in batched))
         self._most = max(1, _NUMBERS // self.numbers)
 
@@ -88,14 +82,11 @@ class Examples:
 
     def run(self, start: int, stop: int, *, copies: int = 1) -> Any:
         """Run the model on a part of the examples, repeated `copies` times along axis 0."""
-        return self.data.run(
-            map_tensors(
-                self.data.inputs,
-                lambda each: (
-                    each[start:stop].repeat(copies, *(1,) * (each.ndim - 1)) if each.ndim else each
-                ),
-            )
-        )
+
+        def part(each: Tensor) -> Tensor:
+            return each[start:stop].repeat(copies, *(1,) * (each.ndim - 1)) if each.ndim else each
+
+        return self.data.run(map_tensors(self.data.inputs, part))
 
     def loss(self, outputs: Any, start: int, stop: int) -> Tensor:
         """The mean loss of a part."""
@@ -109,18 +100,16 @@ class Examples:
             repeated = targets.repeat(copies, *(1,) * (targets.ndim - 1))
             each = nn.functional.cross_entropy(outputs, repeated, reduction="none")
             return each.reshape(copies, -1).mean(1).cpu().double()
-        found: list[Tensor] = []
-        for copy_ in range(copies):
-            own = map_tensors(outputs, _part_of(copy_ * rows, rows, total=copies * rows))
-            found.append(self._loss_of(own, targets))
-        return torch.stack(found).cpu().double()
+
+        def of_copy(each: Tensor, number: int) -> Tensor:
+            whole = each.ndim and len(each) == copies * rows
+            return each[number * rows : (number + 1) * rows] if whole else each
+
+        parts = [map_tensors(outputs, partial(of_copy, number=n)) for n in range(copies)]
+        return torch.stack([self._loss_of(each, targets) for each in parts]).cpu().double()
 
     def correct(self, outputs: Any, start: int, stop: int, *, copies: int) -> Tensor:
-        """The share of right answers in each copy of a part: the largest number of axis 1 is the target's.
-
-        Args:
-            outputs: What the model gave for the copies, (copies * n, K, ...).
-        """
+        """The share of right answers in each copy of a part: the largest number of axis 1 is the target's."""
         targets = self._targets(start, stop, outputs)
         plain = isinstance(outputs, Tensor) and outputs.ndim > 1
         shape = (copies * len(targets), *targets.shape[1:])
@@ -181,10 +170,6 @@ class Examples:
                 f"calibration_loss must give one floating-point number, the mean over the batch, got {came} (attach)"
             )
         return value.reshape(())
-
-
-def _part_of(start: int, rows: int, *, total: int) -> Callable[[Tensor], Tensor]:
-    return lambda each: each[start : start + rows] if each.ndim and len(each) == total else each
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

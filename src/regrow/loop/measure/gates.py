@@ -44,9 +44,10 @@ def slope_sums(
 ) -> dict[str, Tensor]:
     """Sums over the examples of what `taylor` and `fisher_diagonal` are means of, and the number of examples.
 
-    Every example has a gate of 1 for each filter of each layer, so that one backward pass gives all derivatives: no
-    example may hear another. `towards_mean`: a gate of 0 leaves a filter's mean over the examples that are run at once.
+    `towards_mean`: a gate of 0 leaves a filter's mean over the examples that are run at once.
     """
+    # Every example has a gate of 1 for each filter of each layer, so that one backward pass gives all derivatives: no
+    # example may hear another.
     sums = no_sums(places, counts, 3)
     for start, stop in examples.parts(_AT_ONCE):
         with torch.enable_grad():
@@ -70,10 +71,7 @@ def slope_sums(
 def gradient_sums(
     places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
 ) -> dict[str, Tensor]:
-    """Sums of the sizes of each example's derivative by what passes at the filters' places, and numbers of all of them.
-
-    Where one tensor is taken by several readers it is the derivative by that tensor, what all of them ask for together.
-    """
+    """Sums of the sizes of each example's derivative by what passes at the filters' places, and numbers of all."""
     sums = no_sums(places, counts, 2)
     for start, stop in examples.parts(_AT_ONCE):
         met: list[tuple[Tensor, Sequence[Tap]]] = []

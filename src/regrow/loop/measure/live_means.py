@@ -39,10 +39,7 @@ class LiveMeans:
     def activity(
         self, means: Mapping[str, Mapping[int, Tensor]], params: Mapping[str, Tensor]
     ) -> Activity:
-        """What readers receive, by path; `means`: by layer and outlet, (O, P), what its units give.
-
-        Where nothing is known of a mean, or the reader has no bias of its own, nothing can be moved.
-        """
+        """What readers receive, by path; `means`: by layer and outlet, (O, P), what its units give."""
         received: dict[str, Tensor] = {}
         readers: dict[str, Reader] = {}
         lost: set[str] = set()

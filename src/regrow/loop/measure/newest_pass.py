@@ -31,11 +31,7 @@ _WHY: Final = "a draw by what layers heard"
 
 
 class NewestPass:
-    """What layers hear in the newest training pass of a model, with its weights as they are now.
-
-    The pass is made once more, eager, with what it was called with, in the modes that the modules are in and under the
-    same autocast; random numbers in it (dropout) are of the renewal's seed and step. Nothing of it stays.
-    """
+    """Makes the pass as it was called, eager, with the weights, modes and autocast of now; nothing of it stays."""
 
     def __init__(self, host: Host, warner: Warner) -> None:
         self._model, self._ranks, self._warner = host.model, host.ranks, warner

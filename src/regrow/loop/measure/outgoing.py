@@ -35,11 +35,7 @@ class _Columns:
 
 
 class OutgoingSizes:
-    """The sizes of the weights that read each unit, as they are at the moment.
-
-    Args:
-        layers: By path.
-    """
+    """The sizes of the weights that read each unit, as they are at the moment."""
 
     def __init__(self, layers: Mapping[str, Layer]) -> None:
         self._counts = {path: layer.filters.count for path, layer in layers.items()}

@@ -1,8 +1,7 @@
 """NetworkChange: what a recipe does to all of a network's parameters at once, in one training.
 
-The stepper calls `boundary_` where the user says that the task changes, and `step_made_` after each step. It walks over
-the parameters that are trained, asks the recipe's network renewal what becomes of each, and writes that into the model,
-its copies and, where the network is another one afterwards, the optimizer's state.
+The stepper says when. What the recipe's network renewal makes of each parameter that is trained is written into the
+model, its copies and, where the network is another one afterwards, the optimizer's state.
 """
 
 from __future__ import annotations

@@ -26,15 +26,11 @@ def resolve_layers(
     *,
     init: InitSpec | Mapping[str, InitSpec] | None,
     with_readers: bool,
+    # Whether a layer is left out instead of raising what is wrong with its initialiser.
     unless: Callable[[Filters, RegrowError], bool] = lambda filters, error: False,
     also: Sequence[str] = (),
 ) -> list[Layer]:
-    """Give every layer what its fresh filters are drawn from.
-
-    Args:
-        unless: Whether a layer is left out instead of raising what is wrong with its initialiser.
-        also: Paths of layers that are drawn elsewhere, so that `init` may name them.
-    """
+    """Give every layer what its fresh filters are drawn from; `also`: paths that are drawn elsewhere."""
     if isinstance(init, Mapping):
         paths = [layer.path for layer in filters]
         if with_readers:
@@ -91,10 +87,7 @@ def layers_drawn_whole(
     init: InitSpec | Mapping[str, InitSpec] | None,
     trained: Set[str],
 ) -> list[Layer]:
-    """All layers with their initialisers, the output layer's too, for a recipe that draws a whole network anew.
-
-    Those that are not trained now are left out where theirs is not known.
-    """
+    """All layers, the output layer's too, for a recipe that draws a whole network anew; the unknown must not train."""
     if not draws_whole(recipe):
         return []
     layers = [each for each in wiring.layers if each.weight in tensors]
