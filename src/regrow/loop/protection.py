@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from regrow.activity import ActivityMeter
@@ -44,18 +45,15 @@ class Protection:
         self._check, self._scaled, self._warner = recipe.gain_check, scaled, warner
         # One an optimizer: in a loop without hooks the steps of several lie between `before_` and `after_`.
         guard = recipe.guard
-        self._guardings = (
-            {}
-            if guard is None
-            else {watch: Guarding(guard, host.model, host.wiring) for watch in watches}
-        )
+        self._guardings: dict[OptimizerWatch, Guarding] = {}
+        if guard is not None:
+            self._guardings = {each: Guarding(guard, host.model, host.wiring) for each in watches}
         self._refused: set[OptimizerWatch] = set()
-        self._meter: ActivityMeter | None = None
         self._gains: dict[str, float] = {}
-        self._news = False
+        self._news = self._missed = False
         self._waits = self._check is not None
-        self._missed = False
-        if self._check is not None:
+        self._meter: ActivityMeter | None = None
+        if self._waits:
             self._meter = ActivityMeter.of(host.model, host.wiring, called=host.called)
             self._meter.call_once(self._scale_)
 
@@ -67,8 +65,7 @@ class Protection:
     def before_(self, watch: OptimizerWatch) -> bool:
         """Look at the gradients of a step; whether it is made."""
         if self._meter is not None:
-            self._meter.settle()
-            self._meter = None
+            self.leave()
             if self._waits and not any(each.has_stepped for each in self._watches):
                 self._missed = self._news = True
         guarding = self._guardings.get(watch)
@@ -108,6 +105,7 @@ class Protection:
         if check is None or any(watch.has_stepped for watch in self._watches):
             return
         host, ranks = self._host, self._host.ranks
+        means = None if ranks.wrapper is None else partial(ranks.mean, why="a gain check")
         found = check_gain_(
             host.model,
             Call(args=given[0], named=given[1]),
@@ -116,9 +114,7 @@ class Protection:
             exclude=self._exclude,
             companions=[each.tensors() for each in host.companions],
             wiring=host.wiring,
-            reduce=None
-            if ranks.wrapper is None
-            else lambda sums: ranks.mean(sums, why="a gain check"),
+            reduce=means,
         )
         self._gains = {layer.path: layer.factor for layer in found.scaled}
         self._scaled(self._gains)

@@ -52,23 +52,16 @@ class Ranks:
     @property
     def keeps_buffers(self) -> bool:
         """Whether no other rank's buffers are written over this one's before each forward pass."""
-        wrapper = self.wrapper
-        return (
-            wrapper is None
-            or not wrapper.broadcast_buffers
-            or dist.get_rank(wrapper.process_group) == 0
-        )
+        return self.leads or (self.wrapper is not None and not self.wrapper.broadcast_buffers)
 
     def check_same(self, settings: Mapping[str, object], *, where: str) -> None:
         """Refuse settings that differ from rank to rank. Every rank must call it."""
         if self.wrapper is None:
             return
-        group = self.wrapper.process_group
         prints = [_fingerprint(value) for value in settings.values()]
         mine = torch.tensor(prints, dtype=torch.int64, device=_device(self.wrapper))
-        everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-        dist.all_gather(everyone, mine, group=group)
-        rank = dist.get_rank(group)
+        group = self.wrapper.process_group
+        everyone, rank = _of_all(mine, group), dist.get_rank(group)
         for other, theirs in enumerate(everyone):
             for name, equal in zip(settings, (theirs == everyone[0]).tolist(), strict=True):
                 if not equal:
@@ -86,6 +79,11 @@ class Ranks:
         dist.all_reduce(total, group=group)
         return (total / dist.get_world_size(group)).cpu()
 
+    def mean_over(self, total: Tensor, count: int, *, why: str) -> Tensor | None:
+        """The mean of what ranks have added up over so many each; None where that is 0. Every rank must call it."""
+        sums = self.mean(torch.cat([total, total.new_tensor([count])]), why=why)
+        return sums[:-1] / sums[-1] if sums[-1] > 0 else None
+
     def mean_of(self, numbers: Sequence[float], *, why: str) -> list[float]:
         """The mean of each of some numbers over the ranks. Every rank must call it."""
         return self.mean(torch.tensor(numbers, dtype=torch.float64, device="cpu"), why=why).tolist()
@@ -96,10 +94,8 @@ class Ranks:
             return [each.double()[None] for each in several]
         group = self._group(self.wrapper, why)
         flat = torch.cat([each.detach().flatten() for each in several])
-        mine = flat.to(_device(self.wrapper), torch.float64)
-        everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-        dist.all_gather(everyone, mine, group=group)
-        parts = torch.stack(everyone).cpu().split([each.numel() for each in several], 1)
+        everyone = torch.stack(_of_all(flat.to(_device(self.wrapper), torch.float64), group))
+        parts = everyone.cpu().split([each.numel() for each in several], 1)
         return [part.reshape(-1, *each.shape) for part, each in zip(parts, several, strict=True)]
 
     @staticmethod
@@ -119,6 +115,12 @@ class Ranks:
             return loss
         mean, share = self.mean_of([loss or 0.0, float(loss is not None)], why="min_loss")
         return mean if share == 1.0 else None
+
+
+def _of_all(mine: Tensor, group: dist.ProcessGroup | None) -> list[Tensor]:
+    everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(everyone, mine, group=group)
+    return everyone
 
 
 def _device(wrapper: DistributedDataParallel) -> torch.device:

@@ -89,10 +89,8 @@ class Calibration:
             if total is None:
                 inputs = inputs_of(reader, cast("Tensor", module.weight))
                 total = torch.zeros(inputs, dtype=torch.float32, device="cpu")
-            sums = torch.cat([total, total.new_tensor([seen.count])])
-            sums = self._ranks.mean(sums, why="preserve=True")
-            if sums[-1] > 0:
-                mean = sums[:-1] / sums[-1]
+            mean = self._ranks.mean_over(total, seen.count, why="preserve=True")
+            if mean is not None:
                 found[reader.path] = self._activity_of(module, seen, normed, mean)
         return found
 

@@ -135,12 +135,11 @@ class _KeptInput:
 
     def _mean(self, totals: Sequence[Tensor], number: int, count: int) -> Tensor:
         """Over all examples and positions of all ranks; 0 where there are none."""
-        both = torch.zeros(count + 1, dtype=torch.float64, device="cpu")
+        whole = torch.zeros(count, dtype=torch.float64, device="cpu")
         for total in totals:
-            both[:-1] += total.to(both)
-        both[-1] = number
-        both = self._ranks.mean(both, why=_WHY)
-        return both[:-1] / both[-1] if both[-1] > 0 else torch.zeros_like(both[:-1])
+            whole += total.to(whole)
+        mean = self._ranks.mean_over(whole, number, why=_WHY)
+        return torch.zeros_like(whole) if mean is None else mean
 
 
 def _run(target: nn.Module, call: KeptCall) -> None:

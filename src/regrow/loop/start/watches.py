@@ -28,14 +28,12 @@ def watches_of(
     """One a optimizer; with a surgeon, where its state is written."""
     exact = recipe.optimizer_state == "exact"
     # Where nothing is kept, and in a drop, which clears what is out: any optimizer's state can be zeroed.
-    writes = recipe.drop or recipe.optimizer_state != "kept"
-    surgeons = [
-        _surgeon(one, parameters, reset_state=reset_state if exact else "zero", ages=exact)
-        if writes and not dry_run
-        else None
-        for one in optimizers
-    ]
-    found = [OptimizerWatch(*each) for each in zip(optimizers, surgeons, strict=True)]
+    writes = not dry_run and (recipe.drop or recipe.optimizer_state != "kept")
+    resets = reset_state if exact else "zero"
+    found: list[OptimizerWatch] = []
+    for one in optimizers:
+        surgeon = _surgeon(one, parameters, reset_state=resets, ages=exact) if writes else None
+        found.append(OptimizerWatch(one, surgeon))
     _WATCHES.update(found)
     return found
 
@@ -49,6 +47,6 @@ def _surgeon(
 ) -> OptimizerSurgeon:
     """It shares its young entries with that of another recipe: apart, two would correct them twice."""
     mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
-    others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
-    other = next((each.surgeon for each in others if each.surgeon is not None), None)
+    others = (each.surgeon for each in _WATCHES if each.active and each.optimizer is optimizer)
+    other = next(filter(None, others), None)
     return OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other, ages=ages)
