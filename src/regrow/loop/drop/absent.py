@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -13,7 +13,7 @@ from regrow.decision import Decision
 from regrow.errors import StateError
 from regrow.loop.drop.slices import Part, parts_of
 from regrow.loop.drop.zeros import HeldZeros
-from regrow.renewal import Edit
+from regrow.renewal import Absence, Edit
 
 _ABSENT: WeakKeyDictionary[nn.Module, WeakSet[AbsentFilters]] = WeakKeyDictionary()
 """Of all recipes that are at work on a model."""
@@ -27,8 +27,12 @@ def absent_from(model: nn.Module) -> WeakSet[AbsentFilters]:
 class AbsentFilters:
     """What is kept of dropped filters until they come back; several recipes on one model know of each other's."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, absence: Absence | None) -> None:
         self._everybody = absent_from(model)  # whose filters are out, for as long as they are
+        self._absence = (
+            absence  # what is silent with filters that are out; None where nothing is dropped
+        )
+        self._parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         # By layer, (O,), True = out of the network. Empty while the network is whole.
         self.masks: dict[str, Tensor] = {}
         self.scores: dict[str, Tensor] = {}  # by layer, the scores for which they were dropped
@@ -39,7 +43,6 @@ class AbsentFilters:
         self._parts: dict[str, list[tuple[Part, Tensor]]] = {}  # with what they were, by name
         # The optimizer's state of each part, by name and key.
         self._state: dict[str, dict[str, list[Tensor]]] = {}
-        self._buffers: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether any filter is out."""
@@ -75,7 +78,11 @@ class AbsentFilters:
         self.masks = {layer: mask.cpu() for layer, mask in decision.masks.items()}
         self.scores = {layer: decision.scores[layer].cpu() for layer in decision.masks}
         self.since = step
+        self._bind()
         self._everybody.add(self)
+
+    def _bind(self) -> None:
+        self.bound = {} if self._absence is None else self._absence.bound(self.masks)
 
     def take_out_(self, edits: Iterable[Edit], tensors: Mapping[str, Tensor]) -> None:
         """Remember what is there, and silence it."""
@@ -85,8 +92,6 @@ class AbsentFilters:
         for edit, part in silenced:
             values = part.read(whole[edit.name])
             self._parts.setdefault(edit.name, []).append((part, values))
-            if not edit.is_parameter:
-                self._buffers.add(edit.name)
         with torch.no_grad():
             for edit, part in silenced:
                 part.fill_(tensors[edit.name], float(edit.value))
@@ -123,10 +128,8 @@ class AbsentFilters:
                     part.write_(tensors[name], values.to(tensors[name]))
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
-        parameters = self._parts.keys() - self._buffers
-        self.zeros.begin(
-            {name: [part for part, _ in self._parts[name]] for name in parameters}, tensors
-        )
+        held = self._parts.keys() & self._parameters
+        self.zeros.begin({name: [part for part, _ in self._parts[name]] for name in held}, tensors)
 
     def leave(self) -> None:
         """Other recipes need not know of these filters any more."""
@@ -139,7 +142,7 @@ class AbsentFilters:
                 name=name,
                 mask=self._mask(name, tensors[name]),
                 value=tensors[name].detach(),
-                is_parameter=name not in self._buffers,
+                is_parameter=name in self._parameters,
             )
             for name in self._parts
         ]
@@ -155,7 +158,6 @@ class AbsentFilters:
         self.zeros.end()
         self.masks, self.scores, self._parts, self._state = {}, {}, {}, {}
         self.bound = {}
-        self._buffers = set()
         self.since = -1
         self._everybody.discard(self)
 
@@ -164,12 +166,10 @@ class AbsentFilters:
         saved: dict[str, Tensor] = {}
         of_optimizer: dict[str, dict[str, Tensor]] = {}
         for name, parts in self._parts.items():
-            whole = torch.zeros_like(tensors[name].detach())
-            saved[name] = _filled(whole, parts)
+            nothing, slices = torch.zeros_like(tensors[name].detach()), [part for part, _ in parts]
+            saved[name] = _filled(nothing, parts)
             of_optimizer[name] = {
-                key: _filled(
-                    whole, [(part, one) for (part, _), one in zip(parts, kept, strict=True)]
-                )
+                key: _filled(nothing, zip(slices, kept, strict=True))
                 for key, kept in self._state.get(name, {}).items()
             }
         return {
@@ -181,14 +181,39 @@ class AbsentFilters:
             "since": self.since,
         }
 
-    def load_state_dict(
-        self,
-        state: Mapping[str, Any],
-        tensors: Mapping[str, Tensor],
-        *,
-        parameters: Collection[str],
+    def check_state(
+        self, state: object, tensors: Mapping[str, Tensor], counts: Mapping[str, int]
     ) -> None:
-        """Resume from a saved state, which `check_absent` has let pass."""
+        """Refuse what `load_state_dict` cannot work with; `counts`: number of filters by layer."""
+        needed = {"masks", "scores", "frozen", "saved", "since"}
+        if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
+            raise StateError(
+                f"the saved state of dropped filters must have {', '.join(sorted(needed))}"
+            )
+        whole = cast("Mapping[str, Any]", state)
+        for layer, mask in (*whole["masks"].items(), *whole["scores"].items()):
+            if layer not in counts or tuple(mask.shape) != (counts[layer],):
+                raise StateError(
+                    f"the saved state has dropped filters of '{layer}', which is not so here"
+                )
+        for name, tensor in (*whole["frozen"].items(), *whole["saved"].items()):
+            if name not in tensors or tensor.shape != tensors[name].shape:
+                raise StateError(
+                    f"the saved state silences {name}, which is not in this model, or of another shape"
+                )
+        for one, other in (("frozen", "saved"), ("masks", "scores")):
+            if whole[one].keys() != whole[other].keys():
+                raise StateError("the saved state of dropped filters is not whole")
+        for name, mask in whole["frozen"].items():
+            tensor = tensors[name].detach()
+            if name in self._parameters and bool(tensor[mask.to(tensor.device)].any()):
+                raise StateError(
+                    f"the saved state has filters out of the network, and in {name} they are not 0: load the model's "
+                    f"state first, of the same time"
+                )
+
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Resume from a saved state, which `check_state` has let pass."""
         self.end()
         self.masks = {layer: mask.to("cpu") for layer, mask in state["masks"].items()}
         self.scores = {layer: scores.to("cpu") for layer, scores in state["scores"].items()}
@@ -200,8 +225,8 @@ class AbsentFilters:
             self._parts[name] = [(part, part.read(saved)) for part in parts]
             own = state.get("memory", {}).get(name, {})
             self.keep_state(name, {key: value.to(tensor.device) for key, value in own.items()})
-        self._buffers = set(self._parts) - set(parameters)
         self._hold(tensors)
+        self._bind()
         if self.masks:
             self._everybody.add(self)
 
@@ -213,41 +238,3 @@ def _filled(whole: Tensor, parts: Iterable[tuple[Part, Tensor]]) -> Tensor:
         full = full.to(torch.promote_types(full.dtype, values.dtype))
         part.write_(full, values.to(full))
     return full
-
-
-def check_absent(
-    state: object,
-    tensors: Mapping[str, Tensor],
-    *,
-    counts: Mapping[str, int],
-    parameters: Collection[str],
-) -> None:
-    """Refuse a saved state of dropped filters that `AbsentFilters.load_state_dict` cannot work with."""
-    needed = {"masks", "scores", "frozen", "saved", "since"}
-    if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
-        raise StateError(
-            f"the saved state of dropped filters must have {', '.join(sorted(needed))}"
-        )
-    whole = cast("Mapping[str, Any]", state)
-    for layer, mask in (*whole["masks"].items(), *whole["scores"].items()):
-        if layer not in counts or tuple(mask.shape) != (counts[layer],):
-            raise StateError(
-                f"the saved state has dropped filters of '{layer}', which is not so here"
-            )
-    for name, tensor in (*whole["frozen"].items(), *whole["saved"].items()):
-        if name not in tensors or tensor.shape != tensors[name].shape:
-            raise StateError(
-                f"the saved state silences {name}, which is not in this model, or of another shape"
-            )
-    if (
-        whole["frozen"].keys() != whole["saved"].keys()
-        or whole["masks"].keys() != whole["scores"].keys()
-    ):
-        raise StateError("the saved state of dropped filters is not whole")
-    for name, mask in whole["frozen"].items():
-        tensor = tensors[name].detach()
-        if name in parameters and bool(tensor[mask.to(tensor.device)].any()):
-            raise StateError(
-                f"the saved state has filters out of the network, and in {name} they are not 0: load the model's "
-                f"state first, of the same time"
-            )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regrow.decision import Decision
 from regrow.history import Renewed, Report
-from regrow.loop.drop.absent import AbsentFilters, check_absent
+from regrow.loop.drop.absent import AbsentFilters
 from regrow.loop.renewer import Renewer, of_layers
 from regrow.loop.warner import Warner
 from regrow.renewal import Absence, Edit
@@ -34,10 +34,7 @@ class DropPhase:
         self._absence = absence
         self._reset_state = reset_state
         self._warner = warner
-        self._parameters = {
-            name for name, _ in renewer.host.model.named_parameters(remove_duplicate=False)
-        }
-        self.absent = AbsentFilters(renewer.host.model)  # the filters that are out
+        self.absent = AbsentFilters(renewer.host.model, absence)  # the filters that are out
 
     # ---- at each step in which filters are out
 
@@ -62,7 +59,6 @@ class DropPhase:
         if self._absence is None or not decision.masks:
             return
         self.absent.begin(decision, step=step)
-        self.absent.bound = self._absence.bound(self.absent.masks)
         if renewer.host.dry_run:
             return
         tensors = renewer.refreshed()
@@ -138,11 +134,8 @@ class DropPhase:
 
     def check_state(self, state: object, counts: Mapping[str, int]) -> None:
         """Refuse what `load_state_dict` cannot work with; `counts`: number of filters by layer."""
-        check_absent(state, self._renewer.refreshed(), counts=counts, parameters=self._parameters)
+        self.absent.check_state(state, self._renewer.refreshed(), counts)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume with the filters that are out in a saved state."""
-        tensors = self._renewer.refreshed()
-        self.absent.load_state_dict(state, tensors, parameters=self._parameters)
-        if self._absence is not None:
-            self.absent.bound = self._absence.bound(self.absent.masks)
+        self.absent.load_state_dict(state, self._renewer.refreshed())
