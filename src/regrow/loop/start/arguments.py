@@ -33,14 +33,13 @@ def checked(recipe: object, model: object, companions: object) -> Recipe:
         raise ConfigError(
             f"model must be an nn.Module whose forward is Python, got {_kind(model)} (attach)"
         )
-    given: list[object] = (
-        list(companions) if isinstance(companions, (list, tuple)) else [companions]
-    )
-    wrong = [each for each in given if not is_companion(each)]
-    if wrong or not isinstance(companions, (list, tuple)):
+    wrong: list[object] = [companions]
+    if isinstance(companions, (list, tuple)):
+        wrong = [each for each in companions if not is_companion(each)]
+    if wrong:
         raise ConfigError(
             "companions must be a list or tuple of modules, or of averages that hold shadow_params, got "
-            f"{_kind(wrong[0] if wrong else companions)} (attach)"
+            f"{_kind(wrong[0])} (attach)"
         )
     return recipe
 
