@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from regrow.compose import Recipe
@@ -27,27 +27,23 @@ _WHY_KEPT: Final = {
 }
 
 
+@dataclass(eq=False)
 class Lookout:
     """What a recipe wants to see of a training's passes, and what comes of it."""
 
-    def __init__(
-        self,
-        recipe: Recipe,  # whose criterion asks
-        *,
-        activity: StepActivity,
-        # By layer, those that it hears and those that hear it.
-        neighbours: Mapping[str, frozenset[str]],
-        warner: Warner,  # tells the user
-        due: Container[int],  # the steps at which a score is due
-    ) -> None:
-        self.activity = activity  # reads the passes
-        self._watching = watching(recipe.criterion)
-        centred = Signal.DEVIATIONS in recipe.criterion.needs
-        self._centring = cast("CentringCriterion", recipe.criterion) if centred else None
-        self._neighbours = neighbours
-        self._warner = warner
+    recipe: Recipe  # whose criterion asks
+    activity: StepActivity  # reads the passes
+    neighbours: Mapping[str, frozenset[str]]  # by layer, those that it hears and those that hear it
+    warner: Warner  # tells the user
+    due: Container[int]  # the steps at which a score is due
+
+    def __post_init__(self) -> None:
+        criterion = self.recipe.criterion
+        self._watching = watching(criterion)
+        centred = Signal.DEVIATIONS in criterion.needs
+        self._centring = cast("CentringCriterion", criterion) if centred else None
         # A criterion that looks only when a score is due has no use for what passes show in between.
-        self._due = None if recipe.criterion.every_step else due
+        self._due = None if criterion.every_step else self.due
 
     @property
     def decides(self) -> bool:
@@ -87,7 +83,7 @@ class Lookout:
             return {}
         found = self.activity.take()
         if self.activity.missed():
-            self._warner.unseen()
+            self.warner.unseen()
         return found
 
     def noted(
@@ -105,7 +101,7 @@ class Lookout:
                 if lives:
                     stirred.add(path)
         for path in stirred:
-            for other in self._neighbours.get(path, ()):
+            for other in self.neighbours.get(path, ()):
                 if other in criteria:
                     criteria[other] = watching.encouraged(criteria[other])
         after = replace(state, criteria=criteria)
@@ -145,7 +141,7 @@ class Lookout:
                     if warn:
                         said = f" ({cause})" if cause else ""
                         count = f"{len(filters)} of {report.layers[path]} filters of '{path}'"
-                        self._warner.kept(reason.name, f"{_WHY_KEPT[reason]}: {count}{said}")
+                        self.warner.kept(reason.name, f"{_WHY_KEPT[reason]}: {count}{said}")
 
     def _cause(self, reason: KeepReason, path: str, filters: tuple[int, ...]) -> str:
         """The likely cause, by path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import final
 
@@ -16,6 +17,7 @@ from regrow.selection import Selection, SelectionState
 
 
 @final
+@dataclass(eq=False)
 class Choice(Selection):
     """A recipe's selection, told what other recipes have taken out of the same model, and what a drop takes with it.
 
@@ -24,30 +26,22 @@ class Choice(Selection):
     with it, `Absence.bound`), the best of those that would do so stay.
     """
 
-    def __init__(
-        self,
-        select: Selection,  # the recipe's
-        *,
-        absent: Collection[AbsentFilters],
-        own: AbsentFilters,  # what this recipe has out of it
-        streams: Streams | None = None,  # filters that are selected as one
-        absence: Absence | None = None,  # what leaves with a filter; for a recipe that drops
-    ) -> None:
-        self._select = select
-        self.remembers = select.remembers  # as the recipe's selection
-        self.graded = select.graded  # the same
-        self.absent = absent  # who has filters out of the model at the moment
-        self._own = own
-        self._streams = streams
-        self._absence = absence
+    select: Selection  # the recipe's
+    absent: Collection[AbsentFilters]  # who has filters out of the model at the moment
+    own: AbsentFilters  # what this recipe has out of it
+    streams: Streams | None  # filters that are selected as one
+    absence: Absence | None  # what leaves with a filter; for a recipe that drops
+
+    def __post_init__(self) -> None:
+        self.remembers, self.graded = self.select.remembers, self.select.graded
 
     def idle(self, scores: Mapping[str, Scores]) -> bool:
         """As the recipe's selection: it marks nobody whom that does not mark."""
-        return self._select.idle(scores)
+        return self.select.idle(scores)
 
     def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:
         """As the recipe's selection."""
-        return self._select.strengths(scores)
+        return self.select.strengths(scores)
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
@@ -66,10 +60,10 @@ class Choice(Selection):
     ) -> tuple[SelectionState, dict[str, Mask]]:
         """Mark filters that are in the network, by what the recipe's selection remembers."""
         absent = self._out_elsewhere({path: len(each) for path, each in scores.items()})
-        choose = partial(self._of_those_present, absent) if absent else self._select.chosen
+        choose = partial(self._of_those_present, absent) if absent else self.select.chosen
         state, masks = choose(state, scores, eligible=eligible, step=step)
-        if self._absence is not None:
-            masks = self._sparing(masks, scores, self._absence, absent)
+        if self.absence is not None:
+            masks = self._sparing(masks, scores, self.absence, absent)
         return state, masks
 
     def _out_elsewhere(self, counts: Mapping[str, int]) -> dict[str, Mask]:
@@ -77,7 +71,7 @@ class Choice(Selection):
         found: dict[str, Mask] = {}
         for each in self.absent:
             for layer, gone in (*each.filters.items(), *each.bound.items()):
-                if layer in counts and each is not self._own:
+                if layer in counts and each is not self.own:
                     nobody = torch.zeros(counts[layer], dtype=torch.bool, device="cpu")
                     found.setdefault(layer, nobody)[list(gone)] = True
         return found
@@ -98,8 +92,8 @@ class Choice(Selection):
         for path, gone in absent.items():
             there[path] &= ~gone.to(there[path].device)
         # A stream of which a writer is out is not whole.
-        may = there if self._streams is None else self._streams.gather(scores, there)[1]
-        state, found = self._select.chosen(
+        may = there if self.streams is None else self.streams.gather(scores, there)[1]
+        state, found = self.select.chosen(
             state,
             {path: each[there[path]] for path, each in scores.items()},
             eligible={
@@ -138,7 +132,7 @@ class Choice(Selection):
 
         def fits(units: list[tuple[int, int]]) -> bool:
             found = marks(units)
-            found = found if self._streams is None else self._streams.spread(found)
+            found = found if self.streams is None else self.streams.spread(found)
             gone = {path: mask.cpu() for path, mask in found.items()}
             for path, mask in absent.items():
                 gone[path] = gone[path] | mask if path in gone else mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -17,52 +17,50 @@ from regrow.renewal import Absence, Edit
 from regrow.surgery import apply_edits_, copy_over_
 
 
+@dataclass(eq=False)
 class DropPhase:
     """Takes filters out of the network, keeps them out step by step, and brings them back."""
 
-    def __init__(
-        self,
-        renewer: Renewer,  # renews what comes back; holds the tensors and optimizers
-        *,
-        # What is silent with filters that are out; None where nothing is dropped.
-        absence: Absence | None,
-        # Give what comes back the optimizer state of fresh entries. False: what it was.
-        reset_state: bool,
-        warner: Warner,  # tells the user
-    ) -> None:
-        self._renewer = renewer
-        self._absence = absence
-        self._reset_state = reset_state
-        self._warner = warner
-        self.absent = AbsentFilters(renewer.host.model, absence)  # the filters that are out
+    renewer: Renewer  # renews what comes back; holds the tensors and optimizers
+    absence: (
+        Absence | None
+    )  # what is silent with filters that are out; None where nothing is dropped
+    # Give what comes back the optimizer state of fresh entries. False: what it was.
+    reset_state: bool
+    warner: Warner  # tells the user
+
+    def __post_init__(self) -> None:
+        self.absent = AbsentFilters(
+            self.renewer.host.model, self.absence
+        )  # the filters that are out
 
     # ---- at each step in which filters are out
 
     def before_step(self, step: int, *, look: bool) -> None:
         """Take the gradients of what is out away; `look`: and see first whether somebody has written into it."""
-        tensors = self._renewer.tensors
+        tensors = self.renewer.tensors
         if look:
-            self._warner.disturbed(self.absent.zeros.disturbed(tensors), step=step)
+            self.warner.disturbed(self.absent.zeros.disturbed(tensors), step=step)
         self.absent.zeros.freeze(tensors)
 
     def after_step(self) -> None:
         """What is out is 0, whatever the loop and the optimizer have done."""
-        self.absent.zeros.settle(self._renewer.tensors)
+        self.absent.zeros.settle(self.renewer.tensors)
 
     # ---- the two ends of the phase
 
     def drop(self, decision: Decision, *, step: int) -> None:
         """Take what was decided out of the network."""
-        renewer = self._renewer
+        renewer = self.renewer
         trained = renewer.host.working.trained.now()
         decision = of_layers(renewer.host.working.now(trained), decision)
-        if self._absence is None or not decision.masks:
+        if self.absence is None or not decision.masks:
             return
         self.absent.begin(decision, step=step)
         if renewer.host.dry_run:
             return
         tensors = renewer.refreshed()
-        edits = self._absence.edits(decision.masks, params=tensors)
+        edits = self.absence.edits(decision.masks, params=tensors)
         edits = renewer.host.working.trained.permitted(edits, trained)
         for surgeon in renewer.surgeons:
             surgeon.check(edits)
@@ -72,14 +70,14 @@ class DropPhase:
         for companion in renewer.host.companions:
             copy_over_(companion.tensors(), tensors, edits)
         for surgeon in renewer.surgeons:
-            if not self._reset_state:
+            if not self.reset_state:
                 for name in dict.fromkeys(edit.name for edit in edits):
                     self.absent.keep_state(name, surgeon.state_of(name))
             surgeon.clear(edits)
 
     def bring_back(self, *, seed: int, step: int) -> list[Renewed]:
         """Renew the filters that are out, one event a layer; those of layers that are frozen by now come back as is."""
-        absent, renewer = self.absent, self._renewer
+        absent, renewer = self.absent, self.renewer
         decision, since = Decision(masks=absent.masks, scores=absent.scores), absent.since
         tensors, calibration = renewer.refreshed(), renewer.calibration
         before: list[Tensor] = []
@@ -95,7 +93,7 @@ class DropPhase:
             copy_over_(companion.tensors(), tensors, restored)
         held = [edit for edit in restored if renewer.host.working.trained.held(edit.name)]
         for surgeon in renewer.surgeons:
-            if self._reset_state:
+            if self.reset_state:
                 surgeon.reset(held)
             else:
                 for edit in restored:
@@ -109,10 +107,10 @@ class DropPhase:
 
     def _cut_(self, tensors: Mapping[str, Tensor]) -> None:
         """What reads the filters that come back, and is trained, stays 0 and learns: the output does not jump."""
-        if self._absence is not None:
-            unheard = self._absence.unheard(self.absent.masks, params=tensors)
+        if self.absence is not None:
+            unheard = self.absence.unheard(self.absent.masks, params=tensors)
             edits = [Edit(name=name, mask=mask, value=0.0) for name, mask in unheard.items()]
-            apply_edits_(tensors, self._renewer.host.working.trained.permitted(edits))
+            apply_edits_(tensors, self.renewer.host.working.trained.permitted(edits))
 
     def note(self, report: Report) -> None:
         """Say in a report what is out."""
@@ -124,18 +122,18 @@ class DropPhase:
         """Hold nothing at zero any more; whether filters were out, and now stay as they are."""
         self.absent.zeros.end()
         self.absent.leave()
-        return bool(self.absent.masks) and not self._renewer.host.dry_run
+        return bool(self.absent.masks) and not self.renewer.host.dry_run
 
     # ---- saved states
 
     def state_dict(self) -> dict[str, Any]:
         """What is out, and what it was."""
-        return self.absent.state_dict(self._renewer.tensors)
+        return self.absent.state_dict(self.renewer.tensors)
 
     def check_state(self, state: object, counts: Mapping[str, int]) -> None:
         """Refuse what `load_state_dict` cannot work with; `counts`: number of filters by layer."""
-        self.absent.check_state(state, self._renewer.refreshed(), counts)
+        self.absent.check_state(state, self.renewer.refreshed(), counts)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume with the filters that are out in a saved state."""
-        self.absent.load_state_dict(state, self._renewer.refreshed())
+        self.absent.load_state_dict(state, self.renewer.refreshed())
