@@ -78,12 +78,10 @@ class Detached:
         return ()
 
     def __enter__(self) -> Self:
-        """Itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
         """Nothing."""
 
     def __repr__(self) -> str:
-        """What it was, and how far it had come."""
         return f"Detached({self._kind!r}, recipe={self.report.recipe!r}, steps={self.report.steps})"

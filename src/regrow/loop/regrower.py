@@ -164,11 +164,9 @@ class Regrower:
                 watch.release()
 
     def __enter__(self) -> Self:
-        """The regrower itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Detach."""
         self.detach()
 
     def __reduce__(self) -> tuple[type[Detached], tuple[str, Report, dict[str, Any]]]:

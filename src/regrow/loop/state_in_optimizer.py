@@ -85,7 +85,6 @@ def _other(optimizer: Optimizer, recipe: str) -> StateInOptimizer | None:
 
 
 def _pop(optimizer: Optimizer, recipe: str) -> Mapping[str, Any] | None:
-    """Take a recipe's part out of what was loaded."""
     group = optimizer.param_groups[0]
     held = group.get(_KEY, {})
     found = held.pop(recipe, None)

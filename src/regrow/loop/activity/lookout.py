@@ -144,7 +144,6 @@ class Lookout:
                         self.warner.kept(reason.name, f"{_WHY_KEPT[reason]}: {count}{said}")
 
     def _cause(self, reason: KeepReason, path: str, filters: tuple[int, ...]) -> str:
-        """The likely cause, by path."""
         if reason is KeepReason.GIVEN_UP:
             return ""
         if reason is KeepReason.STARVED:

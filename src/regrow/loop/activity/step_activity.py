@@ -18,7 +18,6 @@ from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Signal
 from regrow.decision import watching
 from regrow.errors import ConfigError
-from regrow.graph import Wiring
 from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
 from regrow.loop.host import Host
@@ -48,6 +47,7 @@ class StepActivity:
                 f"the criterion {type(criterion).__name__} reads forward passes, and DataParallel makes them in "
                 f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
             )
+        self._wiring = wiring
         self._meter = meter = ActivityMeter.of(model, wiring, called=called)
         self._layers = {path: layer.filters for path, layer in host.layers.items()}
         # Layers of which it is not known where their filters leave: they cannot be judged.
@@ -77,7 +77,6 @@ class StepActivity:
             path: [places.by_unit(each.units, layer.count) for each in meter.flow(path).outlets]
             for path, layer in self._layers.items()
         }
-        self._heard_by = {path: _writers(wiring, path) for path in self._layers}
         self.asked: frozenset[str] = frozenset()
         weights = (filters.weight for filters in self._layers.values())
         self.started_at_zero = self._factors.zeros(weights)
@@ -178,7 +177,12 @@ class StepActivity:
 
     def why_starved(self, path: str) -> str:
         """Whom the layer hears, by path."""
-        return ", ".join(self._heard_by[path][:3]) or "the model's input"
+        heard = [
+            each.path
+            for each in self._wiring.layers
+            if any(reader.path == path for reader in each.readers)
+        ]
+        return ", ".join(heard[:3]) or "the model's input"
 
     def _over_ranks(self, mine: Mapping[str, PassReading]) -> dict[str, PassReading]:
         """The same on all ranks: silent is who was silent everywhere, with the same value."""
@@ -205,15 +209,7 @@ class StepActivity:
         return found
 
     def _outlets(self, path: str) -> tuple[int, ...]:
-        """How many places each outlet of a layer has."""
         return tuple(len(each.units) for each in self._meter.flow(path).outlets)
-
-
-def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
-    """The layers that a layer hears."""
-    return tuple(
-        each.path for each in wiring.layers if any(reader.path == path for reader in each.readers)
-    )
 
 
 def _row_of(own: PassReading | None, rows: int, count: int) -> Tensor:

@@ -45,7 +45,6 @@ class AbsentFilters:
         self._state: dict[str, dict[str, list[Tensor]]] = {}
 
     def __bool__(self) -> bool:
-        """Whether any filter is out."""
         return bool(self.masks)
 
     @property

@@ -28,29 +28,26 @@ def refuse_endless(recipe: Recipe) -> None:
 def droppable(chosen: WatchedLayers, wiring: Wiring) -> WatchedLayers:
     """Leave out gates that are not dropped with what they switch, and what cannot be silenced; note the rest."""
     switches = gates(wiring)
-    kept = {layer.path: never_silent(layer, wiring) for layer in chosen.layers}
     notes = list(chosen.notes)
     left: list[Filters] = []
     for layer in chosen.layers:
         whole = chosen.streams is not None and not is_shared(layer)
-        if kept[layer.path]:
-            notes.append(
-                f"{layer.path}: never dropped, for its filters could not give 0: kept is {kept[layer.path]}"
-            )
+        why = ""
+        if kept := never_silent(layer, wiring):
+            why = f"its filters could not give 0: kept is {kept}"
         elif layer.offset and not (whole and not _heard_by_standardised(wiring, layer)):
-            notes.append(
-                f"{layer.path}: never dropped, for behind it something else than 0 is left of filters that give 0 "
-                f"({layer.offset}), and is heard together with others"
+            why = (
+                f"behind it something else than 0 is left of filters that give 0 ({layer.offset}), and is heard "
+                "together with others"
             )
-        elif whole or layer.path not in switches:
-            left.append(layer)
-        else:
+        elif layer.path in switches and not whole:
             gate = switches[layer.path]
             what = "switches" if gate.sure else "may switch, or be switched by,"
-            notes.append(
-                f"{layer.path}: never dropped, for it {what} {_few(gate.over)}: at 0 its filters would scale that "
-                f"and not be gone"
-            )
+            why = f"it {what} {_few(gate.over)}: at 0 its filters would scale that and not be gone"
+        if why:
+            notes.append(f"{layer.path}: never dropped, for {why}")
+        else:
+            left.append(layer)
     if not left:
         raise ConfigError(
             f"there is no filter that the recipe may drop: {'; '.join(notes[len(chosen.notes) :])} (attach)"

@@ -47,7 +47,6 @@ class Examples:
             self._take()
 
     def _take(self) -> None:
-        """Look at the data as they are now."""
         inputs, targets, self._batch = self.data.inputs, self.data.targets, self.data.batch
         batched = [tensor for tensor in tensors_in(inputs) if tensor.ndim]
         if not batched or not len(batched[0]):

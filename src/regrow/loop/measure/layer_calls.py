@@ -71,7 +71,6 @@ class _Functions(TorchFunctionMode):
         self._calls, self._autocast = calls, autocast
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Note, and call."""
         named = dict(kwargs or {})
         if getattr(func, "__name__", "") in _FUNCTIONS:
             weight = args[1] if len(args) > 1 else named.get("weight")

@@ -57,7 +57,6 @@ class Uses(TorchFunctionMode):
         return found if found is not None and found[0]() is tensor else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count, and go on."""
         given = kwargs or {}
         taken = list(tensors_in((args, given)))
         result = func(*args, **given)

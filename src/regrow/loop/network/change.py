@@ -7,7 +7,7 @@ model, its copies and, where the network is another one afterwards, the optimize
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, final
 
@@ -27,41 +27,37 @@ from regrow.schedule import BoundSchedule
 
 
 @final
+@dataclass(eq=False)
 class NetworkChange:
     """Changes the network at its times."""
 
-    def __init__(
-        self,
-        renewal: NetworkRenewal,  # what becomes of a parameter
-        schedule: BoundSchedule,  # after which steps
-        *,
-        at_boundaries: bool,
-        known: Sequence[KnownParameter],  # the parameters that may be changed
-        # Draws what a fresh network has in their place; None where nobody asks.
-        fresh: FreshNetwork | None,
-        host: Host,  # the model in its training
-        watches: Sequence[OptimizerWatch],  # the optimizers
-        renewer: Renewer,  # who renews filters of the same model
-        resets: bool,  # whether the optimizer's state begins anew with the network
-        seed: int,  # for random numbers
-    ) -> None:
-        self._renewal, self._schedule, self._fresh = renewal, schedule, fresh
-        self._host, self._watches, self._renewer = host, tuple(watches), renewer
-        self._known, self._seed = tuple(known), seed
-        self._resets = resets and renewal.jumps
-        # Whether it acts where a boundary is told, and not after steps.
-        self.at_boundaries = at_boundaries
-        # Changes so far, in a dry run those that would have been made. Part of the random numbers' key.
-        self.count = 0
-        self.first: dict[str, Tensor] = {}
-        if NetworkNeed.FIRST in renewal.needs:
-            self.first = {each.name: each.parameter.detach().clone() for each in known}
-        unknown = () if fresh is None else fresh.unknown
-        self.notes = (  # what is left alone
-            (f"{', '.join(unknown)}: left alone, for how a fresh network draws them is not known",)
-            if unknown
-            else ()
-        )
+    renewal: NetworkRenewal  # what becomes of a parameter
+    schedule: BoundSchedule  # after which steps
+    at_boundaries: bool  # whether it acts where a boundary is told, and not after steps
+    known: Sequence[KnownParameter]  # the parameters that may be changed
+    fresh: (
+        FreshNetwork | None
+    )  # draws what a fresh network has in their place; None where nobody asks
+    host: Host  # the model in its training
+    watches: Sequence[OptimizerWatch]  # the optimizers
+    renewer: Renewer  # who renews filters of the same model
+    resets: bool  # whether the optimizer's state begins anew with the network
+    seed: int  # for random numbers
+    # Changes so far, in a dry run those that would have been made. Part of the random numbers' key.
+    count: int = field(init=False, default=0)
+    # What each parameter began with, where the renewal must know.
+    first: dict[str, Tensor] = field(init=False, default_factory=dict[str, Tensor])
+
+    def __post_init__(self) -> None:
+        if NetworkNeed.FIRST in self.renewal.needs:
+            self.first = {each.name: each.parameter.detach().clone() for each in self.known}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left alone."""
+        unknown = ", ".join(() if self.fresh is None else self.fresh.unknown)
+        note = f"{unknown}: left alone, for how a fresh network draws them is not known"
+        return (note,) if unknown else ()
 
     def boundary_(self, report: Report) -> None:
         """The task changes, between two steps."""
@@ -70,12 +66,12 @@ class NetworkChange:
 
     def step_made_(self, step: int, report: Report) -> None:
         """A step has been made."""
-        if not self.at_boundaries and step in self._schedule.steps:
+        if not self.at_boundaries and step in self.schedule.steps:
             self._change_(report)
 
     def scaled(self, factors: Mapping[str, float]) -> None:
         """Layers were scaled before the first step, by path: that is what they begin with."""
-        for each in self._known:
+        for each in self.known:
             if self.first and each.filters is not None:
                 self.first[each.name] *= factors.get(each.filters.path, 1.0)
 
@@ -83,13 +79,13 @@ class NetworkChange:
     def _change_(self, report: Report) -> None:
         number, self.count = self.count, self.count + 1
         report.network_changes = self.count
-        if self._host.dry_run:
+        if self.host.dry_run:
             return
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then.
         found = [
             (tensor, value)
             for tensor in self._tensors(number)
-            if (value := self._renewal.renewed(tensor)) is not None
+            if (value := self.renewal.renewed(tensor)) is not None
         ]
         edits = [
             Edit(
@@ -99,37 +95,38 @@ class NetworkChange:
             )
             for tensor, value in found
         ]
-        surgeons = [each.surgeon for each in self._watches if each.surgeon and self._resets]
+        begins = self.resets and self.renewal.jumps
+        surgeons = [each.surgeon for each in self.watches if each.surgeon and begins]
         targets = [surgeon.check(edits) for surgeon in surgeons]
-        for companion in self._host.companions if self._renewal.jumps else ():
+        for companion in self.host.companions if self.renewal.jumps else ():
             self._move_copy_(companion.tensors(), [tensor for tensor, _ in found])
         for tensor, value in found:
             tensor.value.copy_(value)
         for surgeon, mine in zip(surgeons, targets, strict=True):
             surgeon.begin(mine)
-        for holder in self._renewer.holders:
-            holder.adopt_(edits, self._renewer.tensors)
+        for holder in self.renewer.holders:
+            holder.adopt_(edits, self.renewer.tensors)
 
     def _move_copy_(self, copied: Mapping[str, Tensor], tensors: Sequence[NetworkTensor]) -> None:
         """A copy goes the same way, from where it is."""
         for tensor in tensors:
             own = copied.get(tensor.name)
             if own is not None:
-                value = self._renewal.renewed(replace(tensor, value=own.detach()))
+                value = self.renewal.renewed(replace(tensor, value=own.detach()))
                 if value is not None:
                     own.copy_(value)
 
     def _tensors(self, number: int) -> Iterator[NetworkTensor]:
         """The parameters that are trained now, one after the other."""
-        jumps, fresh = self._renewal.jumps, self._fresh
-        trained = self._host.working.trained.now() if jumps else frozenset()
+        jumps, fresh = self.renewal.jumps, self.fresh
+        trained = self.host.working.trained.now() if jumps else frozenset()
         rates = {
             id(parameter): group.get("lr", 0.0)
-            for watch in self._watches
+            for watch in self.watches
             for group in watch.optimizer.param_groups
             for parameter in group["params"]
         }
-        for each in self._known:
+        for each in self.known:
             parameter = each.parameter
             # As with weight decay: what has no part in a step is not moved by it.
             takes_part = each.name in trained if jumps else parameter.grad is not None
@@ -155,14 +152,14 @@ class NetworkChange:
     ) -> Callable[[], Tensor | None]:
         """Once, though copies of the model ask too."""
         value = each.parameter.detach()
-        return cache(lambda: fresh.draw(each.name, value, seed=self._seed, occasion=number))
+        return cache(lambda: fresh.draw(each.name, value, seed=self.seed, occasion=number))
 
     def state_dict(self) -> dict[str, Any]:
         """What is not in the model, and is needed for changes to come."""
         return {
             "changes": self.count,
             "first": dict(self.first),
-            **({} if self._fresh is None else self._fresh.state_dict()),
+            **({} if self.fresh is None else self.fresh.state_dict()),
         }
 
     def check_state(self, state: Mapping[str, Any]) -> None:
@@ -174,5 +171,5 @@ class NetworkChange:
         self.count = report.network_changes = int(state["changes"])
         for name, own in self.first.items():
             self.first[name] = state["first"][name].to(own, copy=True)
-        if self._fresh is not None:
-            self._fresh.load_state_dict(state)
+        if self.fresh is not None:
+            self.fresh.load_state_dict(state)
