@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from regrow.errors import ConfigError
 from regrow.history import PartnerReport, Renewed, Report
@@ -42,6 +42,9 @@ class Detached:
         Detached('Regrower', recipe='randomout', steps=0)
     """
 
+    watched: Final[frozenset[str]] = frozenset()
+    awaits_pass: Final = False
+
     def __init__(self, kind: str, report: Report | PartnerReport, state: Mapping[str, Any]) -> None:
         self.report = report
         self._kind = kind
@@ -57,16 +60,6 @@ class Detached:
             f"this is the copy of a {self._kind} and acts on no model: attach to the copied model and optimizer, and "
             f"load the state there (load_state_dict)"
         )
-
-    @property
-    def watched(self) -> frozenset[str]:
-        """No layers."""
-        return frozenset()
-
-    @property
-    def awaits_pass(self) -> bool:
-        """No."""
-        return False
 
     def _nothing(self, *args: Any, **named: Any) -> None:
         """Nothing, as after `Regrower.detach`."""

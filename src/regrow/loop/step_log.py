@@ -43,7 +43,7 @@ class StepLog:
         self._handle: RemovableHandle | None = None
         if stepper.hooked:
             # Behind the stepper's own hook; where the step itself is compiled, this must not be looked into.
-            told: Any = torch.compiler.disable(self._hook)
+            told: Any = torch.compiler.disable(self.step_made)
             self._handle = stepper.watches[-1].optimizer.register_step_post_hook(told)
 
     def leave(self) -> None:
@@ -54,11 +54,9 @@ class StepLog:
         if self._handle is not None and not self._stepper.calling:
             self._handle.remove()
 
-    def _hook(self, *told: object) -> None:
-        self.step_made()
-
-    def step_made(self) -> None:
+    def step_made(self, *hooked: object) -> None:
         """A step of the last optimizer has ended. One that was skipped is none, and nested ones are one."""
+        del hooked  # what torch tells a hook
         report = self._stepper.report
         if report.steps == self._step or self._stepper.left:
             return

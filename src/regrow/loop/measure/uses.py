@@ -17,6 +17,8 @@ from regrow.graph.calling import tensors_in
 class Fate:
     """What became of one tensor."""
 
+    tensor: weakref.ref[Tensor]  # it
+    version: int  # as it was made
     uses: int = 0  # how many operations took it
     norm: nn.Module | None = None  # the normalisation module that took it as it was made, or None
 
@@ -34,7 +36,7 @@ class Uses(TorchFunctionMode):
         super().__init__()
         # Tensors whose uses are counted from the start.
         self._weights = {id(weight): 0 for weight in weights}
-        self._followed: dict[int, tuple[weakref.ref[Tensor], int, Fate]] = {}
+        self._followed: dict[int, Fate] = {}
 
     def of(self, weight: Tensor) -> int:
         """How often a weight was used."""
@@ -42,19 +44,18 @@ class Uses(TorchFunctionMode):
 
     def follow(self, tensor: Tensor) -> Fate:
         """Follow a tensor that was just made."""
-        fate = Fate()
-        self._followed[id(tensor)] = (weakref.ref(tensor), tensor._version, fate)
+        fate = self._followed[id(tensor)] = Fate(weakref.ref(tensor), tensor._version)
         return fate
 
     def normed(self, tensor: Tensor, norm: nn.Module) -> None:
         """A normalisation module takes a tensor."""
-        found = self._found(tensor)
-        if found is not None and found[1] == tensor._version:
-            found[2].norm = norm
+        fate = self._fate_of(tensor)
+        if fate is not None and fate.version == tensor._version:
+            fate.norm = norm
 
-    def _found(self, tensor: Tensor) -> tuple[weakref.ref[Tensor], int, Fate] | None:
-        found = self._followed.get(id(tensor))
-        return found if found is not None and found[0]() is tensor else None
+    def _fate_of(self, tensor: Tensor) -> Fate | None:
+        fate = self._followed.get(id(tensor))
+        return fate if fate is not None and fate.tensor() is tensor else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
@@ -64,7 +65,7 @@ class Uses(TorchFunctionMode):
             for tensor in taken:
                 if id(tensor) in self._weights:
                     self._weights[id(tensor)] += 1
-                found = self._found(tensor)
-                if found is not None:
-                    found[2].uses += 1
+                fate = self._fate_of(tensor)
+                if fate is not None:
+                    fate.uses += 1
         return result
