@@ -29,8 +29,7 @@ class Detached:
 
     Edge cases:
         The training loop's calls (``tell``, ``about_to_pass``, ``boundary``, ``before_step``, ``after_step``, ``step``,
-        ``bring_back``, ``detach``) do nothing, as after `Regrower.detach`. It can be copied and pickled as often as one
-        likes.
+        ``bring_back``, ``detach``) do nothing, as after `Regrower.detach`. It can be copied and pickled again.
 
     Examples:
         >>> import copy, torch, regrow

@@ -37,12 +37,7 @@ class Regrower:
         self.report: Report = stepper.report
 
     def tell(self, *, loss: Tensor | float) -> None:
-        """Tell the training loss of the coming step, for recipes with ``min_loss``.
-
-        Args:
-            loss: A number or a tensor with one element. Under DistributedDataParallel each rank tells its own, and
-                their mean counts.
-        """
+        """Tell the training loss of the coming step, for recipes with ``min_loss``; of ranks the mean counts."""
         self._stepper.tell(loss=loss)
 
     def boundary(self) -> None:

@@ -42,6 +42,11 @@ class Warner:
             self._said |= {once} if once else set()
             warnings.warn(text, kind, stacklevel=_users_line())
 
+    def _listed(self, text: str, kind: type[Warning], *, once: str = "", how: str = "once") -> None:
+        """One of several, which are all in the report."""
+        told = f"recipe '{self._recipe}'; warned {how}, the report has all of them"
+        self._warn(f"{text} ({told})", kind, once=once)
+
     def guarded(self, report: Report) -> None:
         """The guard has acted for the first time."""
         what = (
@@ -118,19 +123,11 @@ class Warner:
 
     def large(self, text: str) -> None:
         """One decision takes much of a layer or of the network."""
-        self._warn(
-            f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
-            LargeRenewalWarning,
-            once="large",
-        )
+        self._listed(text, LargeRenewalWarning, once="large")
 
     def kept(self, reason: str, text: str) -> None:
         """Silent filters are left alone."""
-        self._warn(
-            f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
-            LeftAloneWarning,
-            once=f"kept: {reason}",
-        )
+        self._listed(text, LeftAloneWarning, once=f"kept: {reason}")
 
     def unseen(self) -> None:
         """Layers train, and no forward pass of theirs is seen."""
@@ -144,10 +141,7 @@ class Warner:
 
     def deaf(self, note: str) -> None:
         """A layer is renewed by what it heard, and nothing was heard."""
-        self._warn(
-            f"{note} (recipe '{self._recipe}'; warned once a layer, the report has all of them)",
-            NoEffectWarning,
-        )
+        self._listed(note, NoEffectWarning, how="once a layer")
 
     def left_out(self, count: int) -> None:
         """Nobody brings back the filters that are out."""

@@ -68,11 +68,9 @@ def given_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
 def silenced_at(
     filters: Filters, survey: Survey, *, wiring: Wiring | None = None
 ) -> tuple[Place, ...]:
-    """Where zeros give exactly the network without the filter.
+    """Where zeros give the network without the filter: what `Absence` sets to zero, and what its readers take.
 
-    What `regrow.renewal.Absence` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
-    Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that read nothing else are
-    out with it.
+    Zeros at the readers are enough where it is heard nowhere else. Grouped filters that read nothing else go with it.
     """
     found = _PlaceList()
     out = None if wiring is None else Absence(wiring)

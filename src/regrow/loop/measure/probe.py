@@ -60,15 +60,6 @@ class Probe:
     Works with an optimizer or without one. The model runs in evaluation mode; flags, buffers, gradients and random
     state are as they were afterwards. Layers whose filters cannot be followed through modules (weights that work
     elsewhere too, examples that are not at axis 0 inside the model) are not measured.
-
-    Examples:
-        >>> import regrow
-        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-        >>> images, labels = torch.randn(6, 1, 4, 4), torch.arange(6) % 3
-        >>> layers = regrow.trace(net, images).renewable()
-        >>> probe = Probe(net, layers, images, targets=labels, signals=[Signal.GATES])
-        >>> probe.observe()["0"].gates.slope.shape
-        torch.Size([2])
     """
 
     def __init__(
