@@ -45,8 +45,8 @@ class Regrower:
 
         Some recipes act at such boundaries: `regrow.ShrinkPerturb` makes the network smaller before it meets new data.
         A change of the whole network is made in this call; filters are chosen in the first step behind it
-        (`regrow.schedule.AtBoundary`). Call it between two steps, before the first one of a new task; the first task of
-        a training has no boundary before it.
+        (`regrow.schedule.AtBoundary`). Call it between two steps, on every rank, before the first one of a new task;
+        the first task of a training has no boundary before it.
 
         Raises:
             ConfigError: Between `before_step` and `after_step`; or ranks differ in their number of steps or boundaries.
@@ -54,7 +54,6 @@ class Regrower:
         Edge cases:
             A recipe that has no use for boundaries takes no notice: a loop may tell all of them, whatever is attached.
             ``report.boundaries`` counts them in any case, in a dry run too. After `detach` nothing happens.
-            Every rank must tell the same boundaries.
             Each call counts: two of them without a step between them are two boundaries, with draws of their own.
         """
         if self._begun:
@@ -69,15 +68,8 @@ class Regrower:
         """Tell what the coming training pass takes, for loops in which no module is called.
 
         A gain check looks at the first one, and renewals by what layers heard at the newest. What is told is not
-        copied, and must not be written into before the step is made.
-
-        Args:
-            *args: What the model would be called with.
-            **named: What it would be called with by name.
-
-        Edge cases:
-            Where nobody waits for it, nothing happens: a loop may tell every pass, or the first one and those of steps
-            in which `awaits_pass` is true.
+        copied, and must not be written into before the step is made. A loop may tell every pass, or the first one and
+        those of steps in which `awaits_pass` is true: where nobody waits for it, nothing happens.
         """
         if self._stepper.protection is not None:
             self._stepper.protection.about_to_pass_((args, named))
