@@ -11,6 +11,7 @@ import torch
 
 from regrow._shapes import Mask, Scores
 from regrow.graph import Streams
+from regrow.graph.streams import Unit
 from regrow.loop.drop.absent import AbsentFilters
 from regrow.renewal import Absence
 from regrow.selection import Selection, SelectionState
@@ -117,20 +118,18 @@ class Choice(Selection):
         """Go from the lowest score up, and pass over whoever would leave a layer empty."""
         before = absence.emptied(absent)
         marked = [
-            (float(scores[path][index]), number, index)
-            for number, (path, mask) in enumerate(masks.items())
-            for index in mask.nonzero()[:, 0].tolist()
+            (path, index) for path, mask in masks.items() for index in mask.nonzero()[:, 0].tolist()
         ]
-        left = [(number, index) for _, number, index in sorted(marked)]
-        names = list(masks)
+        # Of equal scores the first stays the first.
+        left = sorted(marked, key=lambda unit: float(scores[unit[0]][unit[1]]))
 
-        def marks(units: list[tuple[int, int]]) -> dict[str, Mask]:
+        def marks(units: list[Unit]) -> dict[str, Mask]:
             found = {path: torch.zeros_like(mask) for path, mask in masks.items()}
-            for number, index in units:
-                found[names[number]][index] = True
+            for path, index in units:
+                found[path][index] = True
             return found
 
-        def fits(units: list[tuple[int, int]]) -> bool:
+        def fits(units: list[Unit]) -> bool:
             found = marks(units)
             found = found if self.streams is None else self.streams.spread(found)
             gone = {path: mask.cpu() for path, mask in found.items()}
@@ -140,7 +139,7 @@ class Choice(Selection):
 
         if fits(left):
             return dict(masks)
-        taken: list[tuple[int, int]] = []
+        taken: list[Unit] = []
         while left:
             # The longest run that fits, by bisection: a mark more never fills a layer.
             low, high = 0, len(left)

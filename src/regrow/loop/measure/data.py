@@ -12,6 +12,7 @@ from torch import nn
 from regrow.errors import ConfigError, TraceError
 from regrow.graph.calling import call_arguments
 from regrow.graph.undisturbed import undisturbed
+from regrow.health.forward import first_device
 
 
 class CalibrationData:
@@ -21,9 +22,7 @@ class CalibrationData:
         self._model = model  # the bare model
         self._given = inputs, targets
         self._asked: int | None = None
-        self.device = next(  # where the model is
-            (parameter.device for parameter in model.parameters()), torch.device("cpu")
-        )
+        self.device = first_device(model)
         self.batch = 0  # how often new ones have come
         self._now: tuple[Any, Any] | None = None
 

@@ -108,20 +108,15 @@ class _PlaceList:
             self._at.setdefault((module, at), []).extend(pairs)
 
     def places(self, survey: Survey) -> tuple[Place, ...]:
-        for module, at in self._at:
-            why = survey.why_not(module, at, _axis(module))
+        found: list[Place] = []
+        for (module, at), pairs in self._at.items():
+            axis = _axis(module)
+            why = survey.why_not(module, at, axis)
             if why:
                 raise UnheardError(why)
-        return tuple(
-            Place(
-                module=module,
-                at=at,
-                axis=_axis(module),
-                filters=tuple(index for index, _ in pairs),
-                channels=tuple(channel for _, channel in pairs),
-            )
-            for (module, at), pairs in self._at.items()
-        )
+            filters, channels = zip(*pairs, strict=True)
+            found.append(Place(module=module, at=at, axis=axis, filters=filters, channels=channels))
+        return tuple(found)
 
 
 def _alone(filters: Filters, index: int) -> bool:
