@@ -16,6 +16,7 @@ from graph.nets import BasicBlock, Forward, build, example, randomised
 from regrow.criteria import Signal
 from regrow.graph import Wiring
 from regrow.graph.undisturbed import undisturbed
+from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import Examples
 from regrow.loop.measure.gates import _multiplier
 from regrow.loop.measure.places import heard_at, silenced_at, tapping
@@ -162,7 +163,7 @@ class Case:
             if "attend" not in layer.path and layer.path != "patch"
         }
         counts = {path: layer.count for path, layer in self.layers.items()}
-        self.examples = Examples(self.net, self.x)
+        self.examples = Examples(CalibrationData(self.net, self.x))
         with undisturbed(self.net):
             survey = Survey(self.net, self.wiring.layers, self.examples, rows=3)
             places = {
@@ -229,7 +230,7 @@ def test_sums_over_parts_are_those_of_single_filters() -> None:
     """Parts of examples and of filters of which neither divides the whole."""
     case = Case("blocks")
     targets = torch.arange(ROWS) % 3
-    examples = Examples(case.net, case.x, targets=targets)
+    examples = Examples(CalibrationData(case.net, case.x, targets=targets))
     silencer = Silencer(
         case.silencer._places,
         {path: layer.count for path, layer in case.layers.items()},

@@ -25,18 +25,10 @@ _NUMBERS = 2**22
 class Examples:
     """N examples that a model can be run on in parts."""
 
-    def __init__(
-        self,
-        model: nn.Module,  # the bare model
-        inputs: object,  # what it is called with, or a `CalibrationData`
-        *,
-        # N of what the output is compared with, or None where nothing is compared.
-        targets: object = None,
-        # Output and targets to the mean loss of a batch; None: cross entropy.
-        loss: CalibrationLoss | None = None,
-    ) -> None:
+    def __init__(self, data: CalibrationData, *, loss: CalibrationLoss | None = None) -> None:
         # What the model runs on; the examples are axis 0 of every tensor (but those without axes).
-        self.data = CalibrationData.of(model, inputs, targets=targets)
+        self.data = data
+        # Output and targets to the mean loss of a batch; None: cross entropy.
         self._loss = loss
         self._take()
 

@@ -92,7 +92,7 @@ class Probe:
                 f"{' and '.join(needing)} are derived from a loss: give calibration_targets, one for each of the "
                 f"calibration_inputs"
             )
-        self._examples = Examples(model, data, loss=loss)
+        self._examples = Examples(data, loss=loss)
         self._counts = {path: filters.count for path, filters in self._layers.items()}
         self._heard: dict[str, tuple[Place, ...]] = {}
         self._given: dict[str, tuple[Place, ...]] = {}
