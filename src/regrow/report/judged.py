@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from regrow.report.unit import ACCURACY, ERROR, Unit
@@ -35,6 +36,15 @@ class Judged:
         if not self.unit.lower:
             return trial.test_accuracy
         return None if trial.status == "crashed" else trial.test_loss
+
+    def known(self, trials: Mapping[int, Trial]) -> dict[int, float]:
+        """That number of each seed that has one."""
+        every = ((seed, self.of(trial)) for seed, trial in trials.items())
+        return {seed: number for seed, number in every if number is not None}
+
+    def drawn(self, trials: Mapping[int, Trial]) -> dict[int, float]:
+        """The same as it is drawn: in percent, or an error."""
+        return {seed: self.unit.scale * number for seed, number in self.known(trials).items()}
 
     def online(self, task: TaskRecord) -> float | None:
         """What is measured in a task, of predictions each made before the update that its batch led to."""

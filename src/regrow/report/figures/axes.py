@@ -6,7 +6,7 @@ Called by every figure; `report/figures/style.py` has colours and marks.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,15 +14,20 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import FigureBase
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from regrow.report import wording
 from regrow.report.drawing import PHONE, WIDE
-from regrow.report.figures.style import FAILED, INK, ArmStyle
+from regrow.report.figures.style import FAILED, INK, arm_styles
 from regrow.report.judged import judged_by
 from regrow.study.results import Results
 from regrow.study.statistics import FAILED_MARGIN, t_interval
+
+Ends = tuple[float, float, float]
+"""The low end of a number, its middle and its high end."""
+
+Series = Mapping[int, Ends] | Mapping[float, Ends]
+"""Places from left to right, each with a number there."""
 
 _MANY_TIMES: Final = 30.0
 
@@ -149,25 +154,25 @@ def same_scale(grid: Sequence[Axes], *, low: float, high: float) -> None:
         ax.set_ylim(max(min(end[0] for end in ends), low), min(max(end[1] for end in ends), high))
 
 
-def line_in_band(
-    ax: Axes,
-    times: Sequence[float],
-    values: Sequence[tuple[float, float, float]],
-    *,
-    style: ArmStyle,
-    label: str,
-    step: bool = False,
-) -> Line2D:
-    """Draw an arm's numbers over time, each from its low end over its middle to its high end; or in steps, unmarked."""
-    low, middle, high = zip(*values, strict=True)
+def lines_in_bands(
+    ax: Axes, results: Results, found: Mapping[str, Series], *, step: bool = False
+) -> dict[str, Artist]:
+    """Draw each arm's numbers with the band between their ends, marked or in steps; the lines by their arms."""
+    styles = arm_styles(results)
     band: dict[str, Any] = {"step": "post"} if step else {}
-    line: dict[str, Any] = {"drawstyle": "steps-post"} if step else {"marker": style.marker}
-    ax.fill_between(times, low, high, color=style.colour, alpha=0.16, lw=0, zorder=2, **band)
-    (drawn,) = ax.plot(
-        times, middle, color=style.colour, ls=style.line, lw=1.4, ms=3.2,
-        markevery=max(1, len(times) // 5), zorder=3, clip_on=False, label=shown(label), **line,
-    )  # fmt: skip
-    return drawn
+    lines: dict[str, Artist] = {}
+    for arm, series in found.items():
+        style = styles[arm]
+        look: dict[str, Any] = {"drawstyle": "steps-post"} if step else {"marker": style.marker}
+        low, middle, high = zip(*series.values(), strict=True)
+        ax.fill_between(
+            list(series), low, high, color=style.colour, alpha=0.16, lw=0, zorder=2, **band
+        )
+        (lines[arm],) = ax.plot(
+            list(series), middle, color=style.colour, ls=style.line, lw=1.4, ms=3.2,
+            markevery=max(1, len(series) // 5), zorder=3, clip_on=False, label=shown(arm), **look,
+        )  # fmt: skip
+    return lines
 
 
 def _points(figure: FigureBase) -> float:
@@ -207,16 +212,14 @@ def failed_line(results: Results, cell: str) -> float | None:
     return next((share + FAILED_MARGIN for share in shares if share is not None), None)
 
 
-def mean_in_interval(
-    values: Sequence[float], *, scale: float = 1.0, interval: bool = True
-) -> tuple[float, float, float]:
+def mean_in_interval(values: Sequence[float], *, scale: float = 1.0, interval: bool = True) -> Ends:
     """The ends of the mean's 95 % t interval with the mean between them; of one value, or unasked, the mean alone."""
     middle = statistics.fmean(values)
     low, high = (t_interval(values) if interval else None) or (middle, middle)
     return scale * low, scale * middle, scale * high
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+def quartiles(values: Sequence[float]) -> Ends:
     """Lower quartile, median and upper quartile, linear between order statistics.
 
     Examples:

@@ -36,11 +36,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """The accuracies in every cell in which any was measured."""
     judged = judged_by(results.study.stream)
     values = {
-        arm.label: [
-            judged.unit.scale * found
-            for trial in results.arm(cell, arm.label).values()
-            if (found := judged.of(trial)) is not None
-        ]
+        arm.label: list(judged.drawn(results.arm(cell, arm.label)).values())
         for arm in results.study.arms
     }
     if not any(values.values()):

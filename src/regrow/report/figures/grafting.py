@@ -10,7 +10,7 @@ from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
-from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth, narrow_arms
+from regrow.report.figures.style import INK, arms_size, by_depth, narrow_arms
 from regrow.report.weights import counted, distance_series, grafted_layers, share_series
 from regrow.study.results import Results
 
@@ -100,21 +100,18 @@ def distances(results: Results, cell: str) -> Iterator[Drawing]:
 
     def draw(figure: FigureBase) -> None:
         ax = figure.add_subplot()
-        styles = arm_styles(results)
-        lines = [
-            axes.line_in_band(
-                ax,
-                list(own),
-                [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
-                style=styles[arm],
-                label=arm,
-            )
+        found = {
+            arm: {
+                time: (min(all_of), statistics.fmean(all_of), max(all_of))
+                for time, all_of in own.items()
+            }
             for arm, own in series.items()
-        ]
+        }
+        handles = axes.lines_in_bands(ax, results, found)
         ax.set(xlabel="Epoch", ylabel="Distance between partners")
         axes.epochs(ax, axes.last_epoch(results, cell, arms=series) + 0.5)
         ax.set_ylim(bottom=0)
-        axes.legend_above(ax, lines)
+        axes.legend_above(ax, list(handles.values()))
 
     yield Drawing(
         name="distance",

@@ -13,7 +13,6 @@ from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
-from regrow.report.figures.style import arm_styles
 from regrow.report.weights import counted, invalid_series, seen_layers
 from regrow.study.results import Results
 from regrow.study.views import BELOW
@@ -44,18 +43,21 @@ def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     handles: dict[str, Artist] = {}
     grid = axes.panels(figure, titles, columns=len(titles), ylabel="Invalid filters (%)")
     for place, ax in enumerate(grid):
-        highest = 0.0
-        for arm, style in arm_styles(results).items():
-            series = invalid_series(results, cell, arm, place)
-            values = [
-                (100 * max(mean - (sd or 0.0), 0.0), 100 * mean, 100 * (mean + (sd or 0.0)))
-                for mean, sd, _ in series.values()
-            ]
-            if values:
-                handles[arm] = axes.line_in_band(ax, list(series), values, style=style, label=arm)
-                highest = max(highest, *(high for _, _, high in values))
+        found = {arm.label: _percent(results, cell, arm.label, place) for arm in results.study.arms}
+        found = {arm: series for arm, series in found.items() if series}
+        handles |= axes.lines_in_bands(ax, results, found)
+        highest = max((high for own in found.values() for *_, high in own.values()), default=0.0)
         axes.epochs(ax, axes.last_epoch(results, cell) + 0.5)
         # Where no filter is invalid the line lies on the axis, and not in the middle of a scale of nothing.
         ax.set_ylim(0, max(1.08 * highest, 1.0))
         ax.locator_params(axis="y", nbins=5)
     axes.legend_of_panels(figure, list(handles.values()))
+
+
+def _percent(results: Results, cell: str, arm: str, place: int) -> dict[int, axes.Ends]:
+    series = invalid_series(results, cell, arm, place).items()
+    ends = ((epoch, mean, sd or 0.0) for epoch, (mean, sd, _) in series)
+    return {
+        epoch: (100 * max(mean - sd, 0.0), 100 * mean, 100 * (mean + sd))
+        for epoch, mean, sd in ends
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from matplotlib.artist import Artist
@@ -13,8 +13,8 @@ from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures import axes
 from regrow.report.figures.filter_map import HELD, phases
-from regrow.report.figures.style import arm_styles, even
-from regrow.report.weights import ByLayer, counted, layer_series, seen_layers
+from regrow.report.figures.style import even
+from regrow.report.weights import ByLayer, Spread, counted, layer_series, seen_layers
 from regrow.study.results import Results
 
 PANELS: Final = 24
@@ -93,18 +93,12 @@ def _layers(
 
     def draw(figure: FigureBase) -> None:
         handles: dict[str, Artist] = {}
-        out = phases(results, cell)
+        arms, out = [arm.label for arm in results.study.arms], phases(results, cell)
         grid = axes.panels(figure, titles, columns=_COLUMNS, ylabel=ylabel)
         for ax, layer in zip(grid, drawn, strict=True):
-            for arm, style in arm_styles(results).items():
-                found = layer_series(results, cell, arm, held, layer)
-                if found:
-                    # Steps, for a value holds from the end of its epoch on; the last one for half an epoch more.
-                    found = {**found, max(found) + HELD: found[max(found)]}
-                    values = [(m - (sd or 0.0), m, m + (sd or 0.0)) for m, sd, _ in found.values()]
-                    handles[arm] = axes.line_in_band(
-                        ax, list(found), values, style=style, label=arm, step=True
-                    )
+            found = {arm: layer_series(results, cell, arm, held, layer) for arm in arms}
+            values = {arm: _steps(own) for arm, own in found.items() if own}
+            handles |= axes.lines_in_bands(ax, results, values, step=True)
             for start, end in out:
                 ax.axvspan(start, end, color=_SHADE, lw=0, zorder=0)
             axes.epochs(ax, axes.last_epoch(results, cell) + HELD)
@@ -112,8 +106,7 @@ def _layers(
         if out:
             handles[""] = Patch(facecolor=_SHADE, label="filters out of the network")
         # In the order of the study, which the first layer need not have: not every arm knows every layer.
-        order = [arm.label for arm in results.study.arms] + [""]
-        axes.legend_of_panels(figure, [handles[arm] for arm in order if arm in handles])
+        axes.legend_of_panels(figure, [handles[arm] for arm in (*arms, "") if arm in handles])
 
     return Drawing(
         name=name,
@@ -125,3 +118,9 @@ def _layers(
         kept=kept,
         draw=draw,
     )
+
+
+def _steps(series: Mapping[int, Spread]) -> dict[float, axes.Ends]:
+    """Ends for steps: a value holds from the end of its epoch on, the last one for half an epoch more."""
+    held = {**series, max(series) + HELD: series[max(series)]}
+    return {time: (m - (sd or 0.0), m, m + (sd or 0.0)) for time, (m, sd, _) in held.items()}

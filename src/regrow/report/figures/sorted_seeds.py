@@ -108,27 +108,25 @@ def _part(results: Results, chosen: Chosen) -> Results:
 def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     """Draw the marks of all trials of a cell; crashed ones measured nothing and are crosses at the lower edge."""
     ax = figure.add_subplot()
-    judged = judged_by(results.study.stream)
-    unit, seeds = judged.unit, seed_order(results, cell)
+    judged, seeds = judged_by(results.study.stream), seed_order(results, cell)
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
     failed = accuracy_axis(ax, results, cell)
     # A thin line through all marks of a seed leads the eye from arm to arm.
+    reached = [judged.drawn(results.arm(cell, arm.label)) for arm in results.study.arms]
     for seed in seeds:
-        every = [results.arm(cell, arm.label).get(seed) for arm in results.study.arms]
-        found = [unit.scale * y for t in every if t and (y := judged.of(t)) is not None]
-        if found:
+        if found := [own[seed] for own in reached if seed in own]:
             ax.vlines(place[seed], min(found), max(found), color=FAINT, lw=0.8, zorder=1.5)
     arms = [_draw_arm(ax, results, cell, index, place) for index in range(len(results.study.arms))]
     ax.set_xlim(0.3, len(seeds) + 0.7)
     ax.grid(visible=False, axis="x")
-    name = shown(results.study.baseline).strip()
-    by = f"sorted by\n{unit.name}" if is_narrow(figure) else f"sorted by {unit.name}"
+    gap = "\n" if is_narrow(figure) else " "
+    by = f"sorted by{gap}{judged.unit.name} under {shown(results.study.baseline).strip()}"
     if len(seeds) <= _NUMBERED * inches(figure):
         ax.set_xticks(range(1, len(seeds) + 1), [str(seed) for seed in seeds])
         ax.tick_params(axis="x", length=0)
-        ax.set_xlabel(f"Seed number, {by} under {name}")
+        ax.set_xlabel(f"Seed number, {by}")
     else:
-        ax.set_xlabel(f"Rank of the seed, {by} under {name}")
+        ax.set_xlabel(f"Rank of the seed, {by}")
     legend_above(ax, [*arms, *failed])
 
 
@@ -141,14 +139,12 @@ def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int
     size, width = (3.6, 0.7) if crowded else (5.0, 0.5)
     shift = width * (index / (len(arms) - 1) - 0.5) if len(arms) > 1 else 0.0
     trials = results.arm(cell, label)
-    judged = judged_by(results.study.stream)
-    known = {s: y for s, t in trials.items() if (y := judged.of(t)) is not None}
+    known = judged_by(results.study.stream).drawn(trials)
     look: dict[str, Any] = {"mfc": style.colour, "mew": 0.4, "zorder": 4}
     if label == results.study.baseline:
         look = {"mfc": "white", "mew": 0.9, "zorder": 3}
     (drawn,) = ax.plot(
-        [place[seed] + shift for seed in known], [judged.unit.scale * y for y in known.values()],
-        ls="none",
+        [place[seed] + shift for seed in known], list(known.values()), ls="none",
         marker=style.marker, ms=size, mec=style.colour, clip_on=not known, label=shown(label), **look,
     )  # fmt: skip
     crashed = [place[seed] + shift for seed in trials if seed not in known]
