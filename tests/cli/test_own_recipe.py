@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from typer.testing import CliRunner
@@ -191,8 +192,13 @@ def test_the_page_says_how_it_is_called(
     (mine / "redo.py").write_text(SHOWN)
     [command] = re.findall(r"^    regrow (run .*)$", PAGE, re.MULTILINE)
     asked: list[Plan] = []
+
+    def stop(study: Plan, *_: object, **__: object) -> NoReturn:
+        asked.append(study)
+        sys.exit()
+
     with monkeypatch.context() as patched:
-        patched.setattr("regrow.cli.run._prepare", lambda study, *_, **__: asked.append(study))
+        patched.setattr("regrow.cli.run.joined", stop)
         CliRunner().invoke(app, command.split())
     assert asked[0].study.arms["smallest"].settings == {"fraction": 0.1}
     [arm] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)

@@ -241,11 +241,6 @@ class Live:
         self._live.stop()
 
 
-def display(progress: Progress, *, live: bool) -> Lines | Live:
-    """The display that fits where the output goes."""
-    return Live(progress) if live else Lines(progress)
-
-
 def duration(seconds: float | None) -> str:
     """Write a duration for people.
 

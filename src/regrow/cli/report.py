@@ -16,6 +16,7 @@ from regrow.errors import StoreError
 if TYPE_CHECKING:
     from regrow.report.findings import StudySummary
     from regrow.report.sweep.panels import Panel
+    from regrow.report.table import Table
 
 
 def report(
@@ -82,8 +83,7 @@ def _tables(found: StudySummary, *, note: object = None) -> None:
             show(f"\n{cell.cell}")
         more = [table for _, _, table in partner_tables(cell)]
         for table in (arms_table(cell), paired_table(cell), *more):
-            if table.rows:
-                show(f"\n{fitted(table, width)}\n{wrapped(table.caption, width)}")
+            _show_table(table, width)
         for verdict in verdicts(cell):
             told = f"{verdict.arm}: {verdict.headline}. {verdict.text}"
             show(f"\n{wrapped(told, width)}")
@@ -101,9 +101,11 @@ def _panels(panels: Sequence[Panel], width: int | None) -> None:
         for paragraph in (panel.title, told, " ".join(choice(panel))):
             if paragraph:
                 show(f"\n{wrapped(paragraph, width)}")
-        best = best_table(panel)
-        if best.rows:
-            show(f"\n{fitted(best, width)}\n{wrapped(best.caption, width)}")
+        _show_table(best_table(panel), width)
     if len(panels) > 1:
-        every = panels_table(panels)
-        show(f"\n{fitted(every, width)}\n{wrapped(every.caption, width)}")
+        _show_table(panels_table(panels), width)
+
+
+def _show_table(table: Table, width: int | None) -> None:
+    if table.rows:
+        show(f"\n{fitted(table, width)}\n{wrapped(table.caption, width)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,24 +21,19 @@ if TYPE_CHECKING:
     from regrow.lab.on_ray import RayTasks
     from regrow.lab.worker import WorkerSettings
     from regrow.logs.base import Log, Written
-    from regrow.study.document import EngineName
     from regrow.study.store import Store
-    from regrow.study.trials import Plan, Trials
+    from regrow.study.trials import Trials
 
 
-def _of_study(told: str, *names: str, **more: Any) -> Any:
-    """An option that says what is studied."""
-    return typer.Option(*names, help=told, rich_help_panel="Study", **more)
+def _options(panel: str) -> Callable[..., Any]:
+    """Makes the options of one panel of the help."""
+    return lambda told, *names, **more: typer.Option(
+        *names, help=told, rich_help_panel=panel, **more
+    )
 
 
-def _of_run(told: str, *names: str, **more: Any) -> Any:
-    """An option that says how and where it is run."""
-    return typer.Option(*names, help=told, rich_help_panel="Run", **more)
-
-
-def _of_cluster(told: str, *names: str, **more: Any) -> Any:
-    """An option that says how it is run on many machines."""
-    return typer.Option(*names, help=told, rich_help_panel="Cluster (docs/scale.md)", **more)
+_of_study, _of_run = _options("Study"), _options("Run")
+_of_cluster = _options("Cluster (docs/scale.md)")
 
 
 def run(
@@ -176,11 +171,18 @@ def run(
     The arms of one seed start from the same weights and see the same batches.
     """
     from regrow.lab.config import Overrides, load_plan
+    from regrow.lab.engines.choice import check_device, choose
+    from regrow.lab.environment import environment
+    from regrow.lab.preflight import preflight
     from regrow.lab.worker import WorkerSettings
     from regrow.logs.named import log_named
+    from regrow.study.store import Store, engine_of
+    from regrow.study.trials import of_cells
 
-    # What a user's module prints goes to stderr; results alone go to stdout.
+    # Everything that can be checked before the first trial runs. What a user's module prints goes to stderr; results
+    # alone go to stdout.
     with told_as(BAD_USE), redirect_stdout(sys.stderr):
+        train = {"epochs": epochs, "lr": lr, "optimizer": optimizer, "batch_size": batch_size}
         asked = load_plan(
             study,
             Overrides(
@@ -190,12 +192,7 @@ def run(
                 recipes=tuple(recipe or ()),
                 settings=tuple(settings or ()),
                 seeds=seeds,
-                train={
-                    "epochs": epochs,
-                    "lr": lr,
-                    "optimizer": optimizer,
-                    "batch_size": batch_size,
-                },
+                train=train,
                 partners=partners,
             ),
         )
@@ -211,16 +208,23 @@ def run(
             working_dir=working_dir,
             device=device,
         )
-        specs, store, chosen = _prepare(
-            asked,
+        if cluster is None:  # what the nodes have is theirs
+            check_device(device)
+        specs = of_cells(asked.trials, tuple(only or ()), among=asked.cells)
+        checked = preflight(asked.trials, data_dir=data_dir)
+        chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
+        store = Store(
             folder,
-            data_dir,
-            engine=engine,
-            device=device,
-            only=tuple(only or ()),
-            cluster=cluster,
-            storage=storage,
+            document=asked.document,
+            fingerprint_document=asked.fingerprint_document(
+                data_digests=checked.data_digests, engine=chosen, device=device
+            ),
+            environment=environment(),
+            arms=asked.arms,
+            files=None if cluster is None else shared_files(cluster, folder, storage),
         )
+        for notice in (*checked.notices, *store.notices):
+            say(f"warning: {notice}")
     with store, told_as(TROUBLE):
         new_crashes = _work(
             specs,
@@ -257,45 +261,6 @@ def _default_folder(name: str) -> Path:
     return Path("runs") / plain
 
 
-def _prepare(
-    asked: Plan,
-    folder: Path,
-    data_dir: Path | None,
-    *,
-    engine: str,
-    device: str,
-    only: Sequence[str],
-    cluster: RayTasks | None,
-    storage: str | None,
-) -> tuple[Trials, Store, EngineName]:
-    """Everything that can be checked before the first trial runs."""
-    from regrow.lab.engines.choice import check_device, choose
-    from regrow.lab.environment import environment
-    from regrow.lab.preflight import preflight
-    from regrow.study.store import Store, engine_of
-    from regrow.study.trials import of_cells
-
-    if cluster is None:  # what the nodes have is theirs
-        check_device(device)
-    wanted = of_cells(asked.trials, only, among=asked.cells)
-    checked = preflight(asked.trials, data_dir=data_dir)
-    chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
-    files = None if cluster is None else shared_files(cluster, folder, storage)
-    store = Store(
-        folder,
-        document=asked.document,
-        fingerprint_document=asked.fingerprint_document(
-            data_digests=checked.data_digests, engine=chosen, device=device
-        ),
-        environment=environment(),
-        arms=asked.arms,
-        files=files,
-    )
-    for notice in (*checked.notices, *store.notices):
-        say(f"warning: {notice}")
-    return wanted, store, chosen
-
-
 def _work(
     specs: Trials,
     store: Store,
@@ -309,7 +274,7 @@ def _work(
     log: Log | Written | None,
 ) -> int:
     """Run what has not ended yet; the number of crashes."""
-    from regrow.cli.progress import Progress, display
+    from regrow.cli.progress import Lines, Live, Progress
     from regrow.lab.environment import available_cores
     from regrow.lab.executor import run_study
     from regrow.lab.study_log import StudyLog
@@ -332,7 +297,7 @@ def _work(
         f"{cluster or count(processes, 'process', 'processes')}, engine {settings.engine}; results in {store.folder}"
     )
     progress = Progress(specs, before)
-    with display(progress, live=sys.stderr.isatty()) as on_event:
+    with (Live if sys.stderr.isatty() else Lines)(progress) as on_event:
         tally = run_study(
             specs,
             store,
