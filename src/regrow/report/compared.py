@@ -65,12 +65,26 @@ def between(
     """An arm against another in one cell, over some seeds or over all."""
 
     def of(label: str) -> Reached:
-        trials = results.arm(cell, label)
-        own = {s: trials[s] for s in trials if seeds is None or s in seeds}
-        return reached(label, own, judged_by(results.study.stream))
+        return reached(label, among(results, cell, label, seeds), judged_by(results.study.stream))
 
     share = majority_share(results, cell)
     return compare(of(arm), of(against.label), role=against.role, share=share)
+
+
+def among(
+    results: Results, cell: str, label: str, seeds: Collection[int] | None
+) -> dict[int, Trial]:
+    """The trials of one arm in one cell, of some seeds or of all."""
+    trials = results.arm(cell, label)
+    return {seed: trial for seed, trial in trials.items() if seeds is None or seed in seeds}
+
+
+def share_of(gap: Comparison | None, own: Comparison | None) -> float | None:
+    """The share of a gap that an arm closes; None where the gap is not shown to be one."""
+    if own is None or gap is None or not gap.unit.is_better(gap.numbers.low, gap.numbers.high):
+        return None
+    part, whole = own.numbers.mean_difference, gap.numbers.mean_difference
+    return None if part is None or whole is None else part / whole
 
 
 def majority_share(results: Results, cell: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from regrow.report.compared import compare, majority_share, reached
+from regrow.report.compared import among, compare, majority_share, reached, share_of
 from regrow.report.findings import Comparison, Versus
 from regrow.report.judged import judged_by
 from regrow.report.sweep.panels import halves
@@ -58,9 +58,7 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
     rates = rates_of(results)
     if not rates:
         return ()
-    parts = tuple(halves(results.study.seeds).values())
-    chosen = _chosen(results)
-    own = _judged_by(results, chosen)
+    chosen, own = _chosen(results), judged_trials(results)
     baseline, fresh = results.study.baseline, fresh_arm(results)
     share = majority_share(results, next(iter(rates.values())))
     judged = judged_by(results.study.stream)
@@ -83,22 +81,16 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
         even, odd = chosen[label]
         versus = minus(label, baseline, plain, "baseline")
         picked = next((arm for arm, tested in results.study.replays.items() if tested == label), "")
-        drawn = _judged(results, picked, rates, (even, odd)) if picked else {}
         found.append(
             AtItsRate(
                 label=label,
                 chosen=(even, odd),
                 at_the_end=bool({even, odd} & {min(rates), max(rates)}),
-                before=mean_of(
-                    judged.of(trial)
-                    for rate, part in zip((even, odd), parts, strict=True)
-                    if rate is not None
-                    for trial in _of(results, label, rates[rate], part).values()
-                ),
+                before=_mean(results, _halves_at(results, label, (even, odd))),
                 after=means.get(label),
-                kept=_share(versus, gap),
+                kept=share_of(gap, versus),
                 versus=versus,
-                chance=minus(label, picked, drawn, "control"),
+                chance=minus(label, picked, _halves_at(results, picked, (odd, even)), "control"),
                 behind=minus(label, first, own.get(first, {}), "baseline"),
             )
         )
@@ -107,67 +99,41 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
 
 def judged_trials(results: Results) -> dict[str, dict[int, Trial]]:
     """Every arm that has any to its trials by seed, each at the rate that the other half of the seeds chose for it."""
-    return _judged_by(results, _chosen(results)) if rates_of(results) else {}
-
-
-def _judged_by(
-    results: Results, chosen: Mapping[str, Sequence[float | None]]
-) -> dict[str, dict[int, Trial]]:
-    rates = rates_of(results)
-    found = {label: _judged(results, label, rates, own) for label, own in chosen.items()}
+    chosen = _chosen(results).items()
+    found = {label: _halves_at(results, label, (odd, even)) for label, (even, odd) in chosen}
     return {label: trials for label, trials in found.items() if trials}
 
 
 def _chosen(results: Results) -> dict[str, tuple[float | None, float | None]]:
     """The rate that the seeds at even places choose for each arm, and the one of those at odd places."""
-    rates, parts = rates_of(results), halves(results.study.seeds)
+    even, odd = halves(results.study.seeds).values()
     return {
-        arm.label: (
-            _best(results, arm.label, rates, parts["even"]),
-            _best(results, arm.label, rates, parts["odd"]),
-        )
+        arm.label: (_best(results, arm.label, even), _best(results, arm.label, odd))
         for arm in results.study.arms
     }
 
 
-def _judged(
-    results: Results, label: str, rates: Mapping[float, str], chosen: Sequence[float | None]
+def _halves_at(
+    results: Results, label: str, chosen: tuple[float | None, float | None]
 ) -> dict[int, Trial]:
-    """The trials of both halves, each at the rate that the other one chose."""
-    found: dict[int, Trial] = {}
-    for part, rate in zip(
-        halves(results.study.seeds).values(), reversed(tuple(chosen)), strict=True
-    ):
+    """The trials of the seeds at even places at the first rate, and of those at odd places at the second."""
+    rates, found = rates_of(results), dict[int, Trial]()
+    for part, rate in zip(halves(results.study.seeds).values(), chosen, strict=True):
         if rate is not None:
-            found |= _of(results, label, rates[rate], part)
+            found |= among(results, rates[rate], label, part)
     return found
 
 
-def _share(own: Comparison | None, gap: Comparison | None) -> float | None:
-    if own is None or gap is None or own.numbers.mean_difference is None:
-        return None
-    whole = gap.numbers.mean_difference
-    shown = gap.unit.is_better(gap.numbers.low, gap.numbers.high)
-    return own.numbers.mean_difference / whole if whole is not None and shown else None
-
-
-def _best(
-    results: Results, label: str, rates: Mapping[float, str], seeds: Sequence[int]
-) -> float | None:
+def _best(results: Results, label: str, seeds: Sequence[int]) -> float | None:
     unit = judged_by(results.study.stream).unit
-    trials = {rate: _of(results, label, cell, seeds) for rate, cell in rates.items()}
-    fullest = max(map(len, trials.values()))
+    trials = {rate: among(results, cell, label, seeds) for rate, cell in rates_of(results).items()}
+    fullest = max(map(len, trials.values()), default=0)
     means = {
         rate: mean
         for rate, own in trials.items()
         if 2 * len(own) >= fullest and (mean := _mean(results, own)) is not None
     }
     return max(means, key=lambda rate: (unit.worth(round(means[rate], 12)), -rate), default=None)
-
-
-def _of(results: Results, label: str, cell: str, seeds: Sequence[int]) -> dict[int, Trial]:
-    every = results.arm(cell, label)
-    return {seed: every[seed] for seed in seeds if seed in every}
 
 
 def _mean(results: Results, trials: Mapping[int, Trial]) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from regrow.report.compared import Against, between
+from regrow.report.compared import Against, between, share_of
 from regrow.report.judged import judged_by
+from regrow.report.weights import gathered
 from regrow.study.grouped import grouped
+from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import mean_of
 from regrow.study.stream import AT_EACH_TASK, AnyStream
@@ -63,7 +64,7 @@ def measured(
 ) -> ByTask:
     """A number of each task of an arm's trials."""
     records = results.of_arm(cell, arm, results.of(TaskRecord))
-    return _by_task((each.task, number(each)) for _, own in records for each in own)
+    return gathered((each.task, number(each)) for _, own in records for each in own)
 
 
 def of_units(
@@ -78,43 +79,43 @@ def of_units(
             known = [(vote, value) for vote, value in votes if value is not None]
             whole = sum(vote for vote, _ in known)
             found.append((task, sum(v * x for v, x in known) / whole if whole else None))
-    return _by_task(found)
+    return gathered(found)
 
 
 def renewed_by_task(results: Results, cell: str, arm: str) -> ByTask:
     """Units that the trials of an arm renewed in each task that they ended."""
-    stream = results.study.stream
-    if stream is None:
-        return {}
-    found: list[tuple[int, float | None]] = []
-    for trial, ended in results.of_arm(cell, arm, results.of(TaskRecord)):
-        counted = Counter(stream.task_of(e.epoch) for e in results.renewals.get(trial.trial, ()))
-        found += [(each.task, float(counted[each.task])) for each in ended]
-    return _by_task(found)
+    return gathered(
+        (each.task, float(len(units.get(each.task, ()))))
+        for trial, ended in results.of_arm(cell, arm, results.of(TaskRecord))
+        for units in (_renewed(results, trial),)
+        for each in ended
+    )
 
 
 def renewed_again(results: Results, cell: str, arm: str) -> ByTask:
     """Of the units that a trial renewed in a task, the share that it had renewed in the task before."""
-    stream = results.study.stream
-    if stream is None:
-        return {}
-    found: list[tuple[int, float | None]] = []
-    for trial in results.arm(cell, arm).values():
-        units: dict[int, set[tuple[str, int]]] = {}
+    every = (_renewed(results, trial) for trial in results.arm(cell, arm).values())
+    return gathered(
+        (task, len({*own} & {*units[task - 1]}) / len({*own}))
+        for units in every
+        for task, own in units.items()
+        if task - 1 in units
+    )
+
+
+def _renewed(results: Results, trial: Trial) -> dict[int, list[tuple[str, int]]]:
+    """The units that a trial renewed, by task."""
+    stream, found = results.study.stream, dict[int, list[tuple[str, int]]]()
+    if stream is not None:
         for each in results.renewals.get(trial.trial, ()):
-            units.setdefault(stream.task_of(each.epoch), set()).add((each.layer, each.filter))
-        found += [
-            (task, len(own & units[task - 1]) / len(own))
-            for task, own in units.items()
-            if task - 1 in units
-        ]
-    return _by_task(found)
+            found.setdefault(stream.task_of(each.epoch), []).append((each.layer, each.filter))
+    return found
 
 
 def probed(results: Results, cell: str, arm: str) -> ByTask:
     """The fresh-probe gap of each task."""
     records = results.of_arm(cell, arm, results.of(ProbeRecord))
-    return _by_task((each.task, each.gap) for _, own in records for each in own)
+    return gathered((each.task, each.gap) for _, own in records for each in own)
 
 
 def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks:
@@ -122,7 +123,8 @@ def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks
     online = measured(results, cell, label, judged.online)
     end = measured(results, cell, label, judged.at_end)
     late = range(stream.tasks - count + 1, stream.tasks + 1)
-    probes = probed(results, cell, label)
+    probes, renewed = probed(results, cell, label), renewed_by_task(results, cell, label)
+    again = renewed_again(results, cell, label)
     dead, dormant = (
         of_units(results, cell, label, attrgetter(name)) for name in ("dead", "dormant")
     )
@@ -134,8 +136,8 @@ def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks
         every=_over(online, online),
         end=_over(end, late),
         kept=_kept(results, cell, label),
-        renewed=mean_of(x for own in renewed_by_task(results, cell, label).values() for x in own),
-        again=mean_of(x for own in renewed_again(results, cell, label).values() for x in own),
+        renewed=_over(renewed, renewed),
+        again=_over(again, again),
         probe=_over(probes, [max(probes, default=0)]),
         dead=_over(dead, [max(dead, default=0)]),
         dormant=_over(dormant, [max(dormant, default=0)]),
@@ -146,24 +148,11 @@ def _kept(results: Results, cell: str, label: str) -> float | None:
     fresh, baseline = fresh_arm(results), results.study.baseline
     if fresh is None or label == baseline:
         return None
-    found = between(results, cell, fresh, Against(baseline, "baseline"))
-    gap = found.numbers
-    if gap.mean_difference is None or not found.unit.is_better(gap.low, gap.high):
-        return None
+    gap = between(results, cell, fresh, Against(baseline, "baseline"))
     common = results.arm(cell, fresh).keys() & results.arm(cell, baseline).keys()
-    own = between(results, cell, label, Against(baseline, "baseline"), seeds=common).numbers
-    if own.mean_difference is None:
-        return None
-    return own.mean_difference / gap.mean_difference
+    own = between(results, cell, label, Against(baseline, "baseline"), seeds=common)
+    return share_of(gap, own)
 
 
 def _over(numbers: ByTask, tasks: Iterable[int]) -> float | None:
     return mean_of(each for task in tasks for each in numbers.get(task, ()))
-
-
-def _by_task(pairs: Iterable[tuple[int, float | None]]) -> ByTask:
-    found: ByTask = {}
-    for task, number in pairs:
-        if number is not None:
-            found.setdefault(task, []).append(number)
-    return dict(sorted(found.items()))

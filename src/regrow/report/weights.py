@@ -5,12 +5,13 @@ Called by the figures of layers and of grafts, by `diagnostic_tables` and by `su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from operator import attrgetter
 from statistics import fmean
+from typing import Any, TypeVar
 
 from regrow.report import wording
 from regrow.report.table import Table, table_of
@@ -19,6 +20,8 @@ from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import deviation_of, mean_of
 from regrow.study.views import BELOW, Carried
+
+Key = TypeVar("Key", bound=Any)
 
 Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""
@@ -68,29 +71,30 @@ def grafted_layers(results: Results, cell: str) -> dict[str, list[str]]:
 
 def share_series(results: Results, cell: str, arm: str, layer: str) -> dict[float, list[float]]:
     """What one layer of an arm kept of its own at each graft."""
-    found: dict[float, list[float]] = {}
-    for trial, layers in results.of_arm(cell, arm, results.grafts):
-        for graft in layers.get(layer, ()):
-            if graft.share is not None:
-                found.setdefault(_time(trial, graft.step), []).append(graft.share)
-    return dict(sorted(found.items()))
+    return gathered(
+        (time_of(trial, graft.step), graft.share)
+        for trial, layers in results.of_arm(cell, arm, results.grafts)
+        for graft in layers.get(layer, ())
+    )
 
 
 def distance_series(results: Results, cell: str, arm: str) -> dict[float, list[float]]:
-    """How far the networks of an arm were apart right before each graft.
-
-    Returns:
-        Time in epochs to one number a network and trial: the mean over its layers.
-    """
-    found: dict[float, list[float]] = {}
+    """How far the networks of an arm were apart right before each graft, each in the mean over its layers."""
+    found: list[tuple[float, float]] = []
     for trial, layers in results.of_arm(cell, arm, results.grafts):
-        apart: dict[tuple[int, int], list[float]] = {}
-        for graft in (graft for grafts in layers.values() for graft in grafts):
-            if graft.distance is not None:
-                apart.setdefault((graft.step, graft.partner), []).append(graft.distance)
-        for (step, _), own in apart.items():
-            found.setdefault(_time(trial, step), []).append(fmean(own))
-    return dict(sorted(found.items()))
+        grafts = chain(*layers.values())
+        apart = gathered(((graft.step, graft.partner), graft.distance) for graft in grafts)
+        found += [(time_of(trial, step), fmean(own)) for (step, _), own in apart.items()]
+    return gathered(found)
+
+
+def gathered(pairs: Iterable[tuple[Key, float | None]]) -> dict[Key, list[float]]:
+    """The numbers that are there by what they are of, in its order."""
+    found: dict[Key, list[float]] = {}
+    for key, number in pairs:
+        if number is not None:
+            found.setdefault(key, []).append(number)
+    return {key: found[key] for key in sorted(found)}
 
 
 def counted(results: Results, cell: str, held: Mapping[str, object]) -> str:
@@ -178,7 +182,7 @@ def over_trials(curves: Sequence[Mapping[int, float]]) -> dict[int, Spread]:
     return found
 
 
-def _time(trial: Trial, step: int) -> float:
+def time_of(trial: Trial, step: int) -> float:
     """Epochs that had passed right after a step."""
     epochs = trial.epochs or 1
     return (step + 1) / max((trial.steps or epochs) / epochs, 1.0)

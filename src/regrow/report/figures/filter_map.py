@@ -15,6 +15,7 @@ from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
 from regrow.report.figures.axes import shortened, shown, whole_numbers
 from regrow.report.figures.style import INK, QUIET
+from regrow.report.weights import time_of
 from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.views import Drop
@@ -75,10 +76,8 @@ def times(trial: Trial, drop: Drop) -> tuple[float, float]:
 
     For a filter that never came back, half an epoch past the end of the training.
     """
-    epochs = trial.epochs or 1
-    per_epoch = max((trial.steps or epochs) / epochs, 1.0)
-    end = epochs + HELD if drop.until is None else (drop.until + 1) / per_epoch
-    return (drop.since + 1) / per_epoch, end
+    end = (trial.epochs or 1) + HELD if drop.until is None else time_of(trial, drop.until)
+    return time_of(trial, drop.since), end
 
 
 def phases(results: Results, cell: str) -> list[tuple[float, float]]:

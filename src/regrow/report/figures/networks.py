@@ -11,7 +11,7 @@ from matplotlib.figure import FigureBase
 from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
 from regrow.report.figures.style import FAINT, by_depth
-from regrow.report.weights import counted
+from regrow.report.weights import counted, gathered
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3
@@ -71,14 +71,13 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 def network_curves(results: Results, cell: str, arm: str) -> dict[int, dict[int, float]]:
     """Network of an arm to epoch to accuracy in percent, mean over the trials that reached that epoch."""
-    values: dict[int, dict[int, list[float]]] = {}
-    for _, partners in results.of_arm(cell, arm, results.partners):
-        for partner in partners:
-            own = values.setdefault(partner.number, {})
-            for epoch, accuracy in partner.accuracies.items():
-                own.setdefault(epoch, []).append(100 * accuracy)
-    return {
-        number: {epoch: statistics.fmean(own[epoch]) for epoch in sorted(own)}
-        for number, own in sorted(values.items())
-        if own
-    }
+    values = gathered(
+        ((partner.number, epoch), 100 * accuracy)
+        for _, partners in results.of_arm(cell, arm, results.partners)
+        for partner in partners
+        for epoch, accuracy in partner.accuracies.items()
+    )
+    found: dict[int, dict[int, float]] = {}
+    for (number, epoch), own in values.items():
+        found.setdefault(number, {})[epoch] = statistics.fmean(own)
+    return found

@@ -12,10 +12,9 @@ from typing import Literal
 
 from scipy.stats import rankdata
 
-from regrow.report.compared import Against, between
+from regrow.report.compared import Against, among, between
 from regrow.report.findings import Comparison
 from regrow.study.asked import Axis, Sweep
-from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import PairedComparison, mean_of
 
@@ -246,8 +245,8 @@ def _largest(
 ) -> SweepCell | None:
     gains: list[tuple[SweepCell, list[float]]] = []
     for cell in cells:
-        arm = _trials(results, sweep.arm, cell, seeds)
-        plain = _trials(results, sweep.baseline, cell, seeds)
+        arm = among(results, cell.cell, sweep.arm, seeds)
+        plain = among(results, cell.cell, sweep.baseline, seeds)
         known = [
             mine - other
             # Only pairs: a seed that ended under one arm alone would shift the mean by how hard the seed is.
@@ -269,11 +268,3 @@ def _largest(
         return -round(statistics.fmean(known), 12), first, second
 
     return min(allowed, key=worth)[0]
-
-
-def _trials(
-    results: Results, label: str, cell: SweepCell, seeds: Sequence[int]
-) -> dict[int, Trial]:
-    """The trials of some seeds under one arm."""
-    found = results.arm(cell.cell, label)
-    return {seed: found[seed] for seed in seeds if seed in found}
