@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from regrow.cli.progress import Lines, Progress, drawing
+from regrow.cli.progress import Lines, Progress, drawing, duration
 from regrow.lab.events import Ended, Noticed, Progressed
 from regrow.study.document import DataChoice, ModelChoice, Training
 from regrow.study.records import EpochRecord, TrialResult
@@ -73,6 +73,11 @@ def progressed(*specs: TrialSpec, epoch: int) -> Progressed:
     """One more epoch of a run of these trials, of 100 images a network."""
     networks = specs[0].partners
     return Progressed(specs, record(epoch), network_epochs=networks, samples=100 * networks)
+
+
+def test_durations_are_written_for_people() -> None:
+    written = [duration(seconds) for seconds in (3725, 200, 12.4, None)]
+    assert written == ["1 h 02 min", "3 min 20 s", "12 s", "..."]
 
 
 def test_trials_seeds_and_means_are_counted() -> None:

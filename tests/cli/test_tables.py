@@ -18,6 +18,16 @@ def test_a_table_that_fits_is_left_as_it_is() -> None:
     assert fitted(TABLE, wide - 1) != as_text(TABLE)
 
 
+def test_a_table_that_is_too_wide_is_turned_on_its_side() -> None:
+    table = Table(caption="", columns=("Arm", "n", "Mean (%)"), rows=(("none", "24", "75.3"),))
+    assert fitted(table, 16).splitlines() == [
+        "Arm       none",
+        "--------  ----",
+        "n           24",
+        "Mean (%)  75.3",
+    ]
+
+
 @pytest.mark.parametrize("width", [20, 24, 27])
 def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(width: int) -> None:
     text = fitted(TABLE, width)

@@ -93,6 +93,12 @@ def test_columns_are_aligned() -> None:
         "a          5",
         "longer  1234",
     ]
+    barred = Table(caption="", columns=("Arm", "n"), rows=(("a|b", "24"),))
+    assert as_markdown(barred).splitlines() == [
+        "| Arm  |  n |",
+        "|:-----|---:|",
+        r"| a\|b | 24 |",
+    ]
 
 
 def test_the_caption_says_how_a_diverged_network_enters_the_mean(

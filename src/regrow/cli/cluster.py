@@ -58,11 +58,7 @@ def joined(
 
 
 def shared_files(cluster: RayTasks, folder: Path, storage: str | None) -> Callable[[str], Stored]:
-    """Where checkpoints and weights are kept, from the fingerprint: tried by all nodes.
-
-    Returns:
-        In the results folder, or in a folder of the study's own in the storage.
-    """
+    """Where checkpoints and weights are kept, from the fingerprint: tried by all nodes."""
     from regrow.study.storage import place_of
 
     place = place_of(storage or str(folder))

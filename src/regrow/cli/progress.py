@@ -242,15 +242,7 @@ class Live:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a duration for people.
-
-    Returns:
-        Such as ``1 h 02 min``, ``3 min 20 s``, ``12 s``.
-
-    Examples:
-        >>> duration(3725), duration(200), duration(12.4), duration(None)
-        ('1 h 02 min', '3 min 20 s', '12 s', '...')
-    """
+    """Write a duration for people, such as ``1 h 02 min``, ``3 min 20 s``, ``12 s``."""
     if seconds is None:
         return "..."
     whole = round(seconds)

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def terminal_width() -> int | None:
-    """How many characters a line may have.
-
-    Returns:
-        The width of the terminal that standard output is, or what COLUMNS says; None where lines may
-        be of any length, in a file or a pipe.
-    """
+    """How many characters a line may have: as the terminal or COLUMNS says; None in a file or a pipe."""
     if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
         return None
     return shutil.get_terminal_size().columns or None
@@ -30,20 +25,7 @@ def wrapped(text: str, width: int | None) -> str:
 
 
 def fitted(table: Table, width: int | None) -> str:
-    """Set a table so that its lines are not broken by a narrow terminal.
-
-    A table that is too wide is turned on its side: its columns become rows. Where this is too wide
-    still, it is cut into several tables below each other.
-
-    Examples:
-        >>> from regrow.report.table import Table
-        >>> table = Table(caption="", columns=("Arm", "n", "Mean (%)"), rows=(("none", "24", "75.3"),))
-        >>> print(fitted(table, 16))
-        Arm       none
-        --------  ----
-        n           24
-        Mean (%)  75.3
-    """
+    """Set a table so that a narrow terminal breaks no line: on its side, or cut into several below each other."""
     from regrow.report.table import Table, as_text
 
     def fits(text: str) -> bool:

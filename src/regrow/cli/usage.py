@@ -15,11 +15,7 @@ _UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
 
 
 class OneLineGroup(TyperGroup):
-    """A group of commands that says what is wrong with its arguments in one line.
-
-    The parser's own way is a frame of five lines, which a log or a narrow terminal breaks and which leaves
-    out the value that came.
-    """
+    """Commands that tell a mistake in one line, with the value that came: a log or a narrow terminal breaks frames."""
 
     def main(
         self,

@@ -17,10 +17,7 @@ _PLAIN: Final = judged_by(None)
 
 
 class Reached(NamedTuple):
-    """What is compared: its name, the test accuracy of each seed (None: crashed), the seeds that became non-finite.
-
-    Of studies in which numbers are learnt they are errors, and `lower` is true: less is better.
-    """
+    """What is compared: its accuracies by seed, or errors, of which less is better; None where it crashed."""
 
     name: str
     accuracies: Mapping[int, float | None]

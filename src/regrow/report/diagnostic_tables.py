@@ -21,11 +21,7 @@ from regrow.study.statistics import mean_interval, mean_of
 
 
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
-    """All of them for one cell.
-
-    Returns:
-        Name of its file, title, table; tables without rows are left out.
-    """
+    """All of them for one cell that have rows: name of its file, title, table."""
     every = (
         ("tasks", "Over the tasks", tasks_table(results, cell)),
         ("chance", "Criterion against chance", chance_table(results, cell)),
@@ -41,11 +37,7 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
 
 
 def last_epochs_table(results: Results, cell: str) -> Table:
-    """What each arm reached in the last epochs, where the study tests after each of several.
-
-    Returns:
-        One row an arm; no rows where only the last epoch is tested.
-    """
+    """What each arm reached in the last epochs; no rows where the study tests after the last alone."""
     train = results.study.document.get("train")
     count: int = train.get("eval_last_epochs", 1) if isinstance(train, dict) else 1
     baseline, share = results.study.baseline, majority_share(results, cell)
@@ -92,11 +84,7 @@ def averaged(results: Results, cell: str, arm: Reached, count: int) -> Reached:
 
 
 def picks_table(results: Results, cell: str) -> Table:
-    """In which layers each arm picked its filters.
-
-    Returns:
-        One row a layer, the whole network last; no rows where no arm picked any filter of known layers.
-    """
+    """In which layers each arm picked its filters, the whole network last; no rows where no arm picked any."""
     layers: dict[str, int] = {}
     shares: dict[str, dict[str, float]] = {}
     counts: list[str] = []
@@ -147,11 +135,7 @@ def overlap_table(results: Results, cell: str) -> Table:
 
 
 def oracle_table(results: Results, cell: str) -> Table:
-    """How well each ranking of the filters agrees with the oracle's.
-
-    Returns:
-        One row an arm and ranking; no rows where no oracle was asked.
-    """
+    """How well each ranking of the filters agrees with the oracle's; no rows where no oracle was asked."""
     held = results.of(CorrelationRecord)
     rows: list[tuple[str, ...]] = []
     epochs: set[int] = set()

@@ -63,10 +63,5 @@ def in_turn(number: int) -> Place:
 
 
 def file_name(text: str) -> str:
-    """A text as part of a file's name on every file system.
-
-    Examples:
-        >>> file_name("data.name=npz:a/b.npz")
-        'data.name=npz_a_b.npz'
-    """
+    """A text as part of a file's name on every file system."""
     return re.sub(r"[^A-Za-z0-9.=,+_-]+", "_", text).strip("._")[:120] or "figure"

@@ -28,15 +28,9 @@ _VERSIONS: Final = ("regrow", "torch", "python", "cores", "started_at")
 
 
 def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
-    """Write what is worth keeping of a study into a folder, small enough for a repository.
+    """Write tables, numbers and main figures of a study into a folder, small enough for a repository.
 
     Paths in the recorded command are cut to their last part: a table is to be read elsewhere.
-
-    Args:
-        into: The folder to write to, made if it is missing: ``README.md`` with tables, verdicts, settings and
-            versions, ``arms*.md``, ``paired*.md``, those of several networks and those of the diagnostics with one
-            table each, ``summary.json``, and figures as PNG. Of a sweep ``sweep*.md`` with the cells of each panel, and
-            ``panels.md`` where there are several.
     """
     report = write_report(run_dir)
     results, found = report.results, report.found

@@ -1,7 +1,4 @@
-"""The health page: what `regrow.inspect` found of one network, in one file.
-
-`health.html` says how it looks; what it is given is worked out here.
-"""
+"""What `regrow.inspect` found of one network, worked out here for `health.html`, which says how it looks."""
 
 from __future__ import annotations
 
@@ -48,11 +45,7 @@ class Strip:
 
 
 def health_page(health: Health, *, title: str) -> str:
-    """Write it as one HTML document.
-
-    It loads nothing, reads without its script, which sorts, searches and saves tables and saves figures, and reads well
-    on a telephone, in the dark and on paper.
-    """
+    """Write it as one HTML document that loads nothing and reads without its script."""
     strips = [_strip(layer) for layer in health.layers]
     present = {run.state for strip in strips for run in strip.runs}
     return filled(
@@ -74,11 +67,7 @@ def health_page(health: Health, *, title: str) -> str:
 
 
 def write_health_page(health: Health, path: Path, *, title: str) -> None:
-    """Write the page into a file, whole or not at all.
-
-    Raises:
-        StoreError: It cannot be written.
-    """
+    """Write the page into a file, whole or not at all."""
     try:
         write_whole(path, health_page(health, title=title).encode())
     except OSError as error:

@@ -1,7 +1,4 @@
-"""One self-contained page: what was asked, what came out, how it was measured, and how to repeat it.
-
-`page.html` says how it looks; what it is given is worked out here.
-"""
+"""One self-contained page of a study, worked out here for `page.html`, which says how it looks."""
 
 from __future__ import annotations
 
@@ -48,14 +45,7 @@ def page(
     *,
     narrow: Mapping[str, bytes] = MappingProxyType({}),
 ) -> str:
-    """Write the report as one HTML document.
-
-    It loads nothing, reads without its script, which sorts, searches and saves, and reads well on a telephone, in the
-    dark and on paper.
-
-    Args:
-        narrow: By their names, the wide figures as SVG for a narrow screen.
-    """
+    """Write the report as one HTML document that loads nothing; `narrow` has wide figures for a narrow screen."""
     document, environment = results.study.document, results.environment
     first = {key: document[key] for key in _FIRST if key in document}
     rest = {
@@ -144,12 +134,7 @@ def _settings_table(document: Mapping[str, object]) -> Table:
 
 
 def settings_of(document: Mapping[str, object]) -> dict[str, str]:
-    """Write nested settings by dotted key; what is unset or empty is left out.
-
-    Examples:
-        >>> settings_of({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})
-        {'train.lr': '0.03', 'seeds': '0 to 3'}
-    """
+    """Write nested settings by dotted key; what is unset or empty is left out."""
     every = flat(document)
     return {key: _written(value) for key, value in every.items() if value not in (None, [], {})}
 

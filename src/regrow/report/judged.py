@@ -56,12 +56,7 @@ class Judged:
 
 
 def judged_by(stream: AnyStream | None) -> Judged:
-    """What trials are judged by, of a study with a stream of tasks or without one.
-
-    Examples:
-        >>> judged_by(None).whole
-        'Test accuracy after the last epoch'
-    """
+    """What trials are judged by, of a study with a stream of tasks or without one."""
     if stream is None:
         return Judged()
     last, every = stream.judged_tasks, stream.tasks

@@ -1,4 +1,4 @@
-"""The tables of trials that train several networks: each of them, all as one, what that costs, where a gain comes from.
+"""The tables of trials that train several networks: each, all as one, what that costs, where a gain comes from.
 
 Called by the page, the export and the command line with what `summary` computed of one cell; hands on plain tables.
 """
@@ -30,11 +30,7 @@ Priced = tuple[ArmNumbers, str, int, float | None, Comparison | None]
 
 
 def partner_tables(cell: CellSummary) -> tuple[tuple[str, str, Table], ...]:
-    """All of them for one cell.
-
-    Returns:
-        Name of its file, title, table; tables without rows are left out.
-    """
+    """All of them for one cell that have rows: name of its file, title, table."""
     every = (
         ("networks", "Networks of a trial", networks_table(cell)),
         ("partners", "Each network", each_table(cell)),
@@ -88,11 +84,7 @@ def each_table(cell: CellSummary) -> Table:
 
 
 def cost_table(cell: CellSummary) -> Table:
-    """What every arm costs beside what it reaches, the cheapest first.
-
-    Returns:
-        One row an arm, and one for each way in which several networks are one; no rows where all arms cost the same.
-    """
+    """What every arm, and its networks as one, costs beside what it reaches; no rows where all cost the same."""
     if all(arm.relative == 1.0 for arm in cell.arms):
         return Table(caption="", columns=("Trial",), rows=())
     rows: list[Priced] = []
@@ -136,11 +128,7 @@ def cost_table(cell: CellSummary) -> Table:
 
 
 def gain_table(cell: CellSummary) -> Table:
-    """How much of a gain is the weighing by information, how much the averaging, and what networks apart reach.
-
-    Returns:
-        One row a comparison; no rows where no arm with several networks has a control.
-    """
+    """How much of a gain is weighing, averaging, or that networks meet; no rows without a control for it."""
     rows: list[tuple[str, Comparison]] = []
     by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:

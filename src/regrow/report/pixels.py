@@ -17,15 +17,7 @@ _GREY, _COLOUR = 0, 2
 
 
 def filter_image(channels: Sequence[Channel]) -> str:
-    """One filter as a data URI: 0 is middle grey, and its own largest number black or white.
-
-    Args:
-        channels: One or two are shown as their first in grey, three as red, green and blue.
-
-    Examples:
-        >>> filter_image([[[0.0]]])[:22]
-        'data:image/png;base64,'
-    """
+    """One filter as a data URI, 0 middle grey: three channels in colour, of fewer the first in grey."""
     finite = [abs(x) for channel in channels for row in channel for x in row if math.isfinite(x)]
     largest = max(finite, default=0.0) or 1.0
     shown = channels if len(channels) == 3 else channels[:1]

@@ -51,9 +51,7 @@ def rates_of(results: Results) -> Mapping[float, str]:
 def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
     """Every arm, each seed at the rate that the other half of the seeds chose; none where `rates_of` has none.
 
-    Edge cases:
-        A rate with less than half as many trials as the fullest is not chosen. Of equal ones the smaller. With one
-        seed nothing can be judged.
+    A rate with less than half as many trials as the fullest is not chosen; of equal ones the smaller.
     """
     rates = rates_of(results)
     if not rates:

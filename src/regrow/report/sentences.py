@@ -9,11 +9,7 @@ from regrow.report.findings import Comparison, Outcome
 
 
 def brackets(comparison: Comparison) -> str:
-    """Write how sure a difference is.
-
-    Returns:
-        Such as "[95 % CI +1.0 to +2.0; n = 8 pairs]".
-    """
+    """How sure a difference is, such as "[95 % CI +1.0 to +2.0; n = 8 pairs]"."""
     numbers = comparison.numbers
     pairs = f"n = {wording.count(numbers.n, 'pair')}"
     if numbers.low is None:
@@ -23,11 +19,7 @@ def brackets(comparison: Comparison) -> str:
 
 
 def difference(comparison: Comparison) -> str:
-    """Write a difference with what it is between.
-
-    Returns:
-        Such as "a minus b: +1.5 points [95 % CI +1.0 to +2.0; n = 8 pairs]".
-    """
+    """A difference with what it is between, such as "a minus b: +1.5 points [95 % CI +1.0 to +2.0; n = 8 pairs]"."""
     unit = comparison.unit
     return (
         f"{comparison.arm} minus {comparison.versus}: "

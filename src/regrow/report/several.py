@@ -56,11 +56,7 @@ class Several:
 
 
 def several(results: Results, cell: str) -> tuple[Several, ...]:
-    """Find the arms of one cell that train several networks.
-
-    Returns:
-        One entry an arm whose networks were recorded, in the study's order.
-    """
+    """The arms of one cell whose several networks were recorded, in the study's order."""
     found: list[Several] = []
     for label, arm in results.study.by_cell[cell].items():
         ended = results.of_arm(cell, label, results.partners)
@@ -84,11 +80,7 @@ def several(results: Results, cell: str) -> tuple[Several, ...]:
 
 
 def picked(arms: Sequence[Several]) -> str:
-    """Say by what the best networks were picked: never by the test set.
-
-    Returns:
-        A sentence and a space; empty where no best one was measured.
-    """
+    """Say by what the best networks were picked, never by the test set; empty where no best one was measured."""
     by = {
         own.label: f"accuracy on {own.held_out} held-out images"
         if own.held_out

@@ -27,11 +27,7 @@ _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relativ
 
 
 def summarise(results: Results) -> StudySummary:
-    """Compute every number of the report.
-
-    Returns:
-        The summary; a study without a single trial has no cells. Of a large sweep the panels stand for the cells.
-    """
+    """Compute every number of the report; of a large sweep the panels stand for the cells."""
     return StudySummary(
         name=results.study.name,
         expected=results.study.trials,
@@ -42,12 +38,7 @@ def summarise(results: Results) -> StudySummary:
 
 
 def summary_document(results: Results, found: StudySummary) -> dict[str, object]:
-    """Put a summary into plain values for JSON.
-
-    Returns:
-        A document with `summary_version`; accuracies are fractions, None where nothing can be. A sweep has ``sweep``,
-        a large one that alone; every other study has ``cells``.
-    """
+    """Put a summary into plain values for JSON: `cells`, and of a sweep `sweep`, of a large one that alone."""
     document: dict[str, object] = {
         "summary_version": SUMMARY_VERSION,
         "study": dict(results.study.document),

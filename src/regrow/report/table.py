@@ -41,12 +41,7 @@ def table_of(
     caption: str,
     words: Collection[str] = (),
 ) -> Table:
-    """Make a table of records, each heading entered beside what stands below it.
-
-    Args:
-        columns: Heading to what writes its cell; the first column names the rows.
-        words: Headings of the columns that hold words; empty: the first alone does.
-    """
+    """Make a table of records; `words` are the headings of columns that hold words, if not the first alone."""
     return Table(
         caption=caption,
         columns=tuple(columns),
@@ -134,17 +129,7 @@ def activity_table(cell: CellSummary) -> Table:
 
 
 def differences(unit: Unit, *names: str) -> dict[str, Callable[[Comparison], str]]:
-    """The columns of every table of paired differences, or some of them, headed as the unit asks.
-
-    Args:
-        unit: Of what is compared.
-        names: Those that are wanted, in this order, without a unit; none: all.
-
-    Examples:
-        >>> from regrow.report.unit import ERROR
-        >>> list(differences(ACCURACY, "n", "Difference")), list(differences(ERROR, "Difference"))
-        (['n', 'Difference (points)'], ['Difference'])
-    """
+    """The columns of a table of paired differences, headed as the unit asks: those of these names, or all."""
     every: dict[str, Callable[[Comparison], str]] = {
         "n": lambda found: str(found.numbers.n),
         "Difference": lambda found: unit.difference(found.numbers.mean_difference),
@@ -226,28 +211,14 @@ def overview_table(study: StudySummary) -> Table:
 
 
 def as_text(table: Table) -> str:
-    """Set a table in columns of plain text.
-
-    Examples:
-        >>> print(as_text(Table(caption="", columns=("Arm", "n"), rows=(("none", "24"),))))
-        Arm    n
-        ----  --
-        none  24
-    """
+    """Set a table in columns of plain text."""
     head, *rows = _padded(table)
     rule = ["-" * len(text) for text in head]
     return "\n".join("  ".join(row).rstrip() for row in (head, rule, *rows))
 
 
 def as_markdown(table: Table) -> str:
-    r"""Set a table in Markdown, bars escaped.
-
-    Examples:
-        >>> print(as_markdown(Table(caption="", columns=("Arm", "n"), rows=(("a|b", "24"),))))
-        | Arm  |  n |
-        |:-----|---:|
-        | a\|b | 24 |
-    """
+    """Set a table in Markdown, bars escaped."""
     columns, *rows = (
         tuple(value.replace("|", r"\|") for value in row) for row in (table.columns, *table.rows)
     )

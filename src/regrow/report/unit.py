@@ -1,7 +1,4 @@
-"""How what trials are judged by is written, and which way is better: shares of right answers, or errors.
-
-Called by whatever writes such a number, so that an error is never called an accuracy, nor less of it harm.
-"""
+"""How what trials are judged by is written, and which way is better: an error is no accuracy, less no harm."""
 
 from __future__ import annotations
 
@@ -31,12 +28,7 @@ class Unit:
     apart: str  # behind a difference in a sentence
 
     def value(self, number: float | None) -> str:
-        """Write a number.
-
-        Examples:
-            >>> ACCURACY.value(0.7531), ERROR.value(0.7531), ERROR.value(2.5e8), ERROR.value(None)
-            ('75.3', '0.753', '2.5e+08', '–')
-        """
+        """Write a number."""
         if not self.lower:
             return wording.percent(number)
         if number is None:
@@ -44,23 +36,13 @@ class Unit:
         return f"{number:.3g}" if number >= _LARGE else wording.decimal(number, digits=_DIGITS)
 
     def difference(self, number: float | None) -> str:
-        """Write a difference of two, with its sign.
-
-        Examples:
-            >>> ACCURACY.difference(0.125), ERROR.difference(-0.125), ERROR.difference(0.0)
-            ('+12.5', '−0.125', '0.000')
-        """
+        """Write a difference of two, with its sign."""
         if not self.lower:
             return wording.points(number)
         return wording.NOTHING if number is None else _error(number, _DIGITS)
 
     def interval(self, low: float | None, high: float | None) -> str:
-        """Write the two ends of an interval of a difference; an end that is not 0 is never written as 0.
-
-        Examples:
-            >>> ACCURACY.interval(0.061, 0.189), ERROR.interval(-0.2, -0.0004)
-            ('+6.1 to +18.9', '−0.200 to −0.0004')
-        """
+        """Write the two ends of an interval of a difference; an end that is not 0 is never written as 0."""
         if not self.lower:
             return wording.interval(low, high)
         if low is None or high is None:
@@ -68,12 +50,7 @@ class Unit:
         return f"{_end(low)} to {_end(high)}"
 
     def is_better(self, low: float | None, high: float | None) -> bool:
-        """Whether an interval of differences lies on the better side of 0.
-
-        Examples:
-            >>> ACCURACY.is_better(0.1, 0.2), ERROR.is_better(0.1, 0.2), ERROR.is_better(-0.2, -0.1)
-            (True, False, True)
-        """
+        """Whether an interval of differences lies on the better side of 0."""
         if low is None or high is None:
             return False
         return high < 0 if self.lower else low > 0
@@ -83,12 +60,7 @@ class Unit:
         return low is not None and high is not None and self.is_better(-high, -low)
 
     def worth(self, number: float) -> float:
-        """A number that is the larger the better.
-
-        Examples:
-            >>> min([0.5, 0.25], key=ERROR.worth), max([0.5, 0.25], key=ERROR.worth)
-            (0.5, 0.25)
-        """
+        """A number that is the larger the better."""
         return -number if self.lower else number
 
 

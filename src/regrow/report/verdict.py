@@ -58,15 +58,10 @@ class Verdict:
 
 
 def verdicts(cell: CellSummary) -> tuple[Verdict, ...]:
-    """Say what each recipe did in one cell.
+    """Say what each recipe did in one cell: of each arm but the baseline and the controls of arms beside it.
 
-    Gain and harm are said only when the interval of the paired difference excludes 0 and there
-    are at least six pairs. A recipe that beats the baseline is told apart from its controls: from the same recipe with
-    a ranking at random, which differs in the choice of filters alone, and from an arm that replays its renewals on
-    filters picked at random, which is as good a control only where filters do not leave the network meanwhile.
-
-    Returns:
-        One verdict for each arm that is neither the baseline nor the control of an arm beside it.
+    A recipe is told apart from the same with a ranking at random, which differs in the choice of filters alone, and
+    from an arm that replays its renewals on filters picked at random, as good a control only where none leave.
     """
     return tuple(
         _verdict(cell, arm)

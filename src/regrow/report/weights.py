@@ -98,11 +98,7 @@ def gathered(pairs: Iterable[tuple[Key, float | None]]) -> dict[Key, list[float]
 
 
 def counted(results: Results, cell: str, held: Mapping[str, object]) -> str:
-    """How many trials of each arm something is known of.
-
-    Returns:
-        Such as "3 (none), 3 (grafting)"; arms without any are left out.
-    """
+    """How many trials of each arm something is known of, such as "3 (none), 3 (grafting)"."""
     return ", ".join(
         f"{n} ({arm.label})"
         for arm in results.study.arms
@@ -127,11 +123,7 @@ class CarriedNumbers:
 
 
 def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
-    """What the weights of each arm of a cell carry after the last epoch that was looked at.
-
-    Returns:
-        One entry an arm, in the study's order; arms that were not looked at are absent.
-    """
+    """What the weights of each arm of a cell that was looked at carry after the last epoch of that."""
     found: list[CarriedNumbers] = []
     for arm in results.study.arms:
         known = results.of_arm(cell, arm.label, results.carried)
@@ -169,12 +161,7 @@ def _mean_invalid(records: Sequence[Carried], place: int) -> float:
 
 
 def over_trials(curves: Sequence[Mapping[int, float]]) -> dict[int, Spread]:
-    """Put the curves of several trials together.
-
-    Examples:
-        >>> over_trials([{1: 0.25, 2: 0.5}, {1: 0.75}])
-        {1: (0.5, 0.3535533905932738, 2), 2: (0.5, None, 1)}
-    """
+    """Put the curves of several trials together."""
     found: dict[int, Spread] = {}
     for epoch in sorted({epoch for curve in curves for epoch in curve}):
         values = [curve[epoch] for curve in curves if epoch in curve]
@@ -189,11 +176,7 @@ def time_of(trial: Trial, step: int) -> float:
 
 
 def invalid_table(results: Results, cell: str) -> Table:
-    """How many filters have next to no weights at the end, and what all weights carry.
-
-    Returns:
-        One row an arm; no rows where weights were not looked at.
-    """
+    """How many filters have next to no weights at the end, and what all carry; no rows where none was looked at."""
     below: dict[str, Callable[[CarriedNumbers], str]] = {
         f"l1 < {threshold} (%)": partial(_invalid, place)
         for place, threshold in enumerate(BELOW.values())
@@ -222,11 +205,7 @@ def _invalid(place: int, own: CarriedNumbers) -> str:
 
 
 def entropy_table(results: Results, cell: str) -> Table:
-    """The entropy of each layer after the last epoch.
-
-    Returns:
-        One row a layer; no rows where weights were not looked at.
-    """
+    """The entropy of each layer after the last epoch; no rows where weights were not looked at."""
     return end_table(
         results,
         cell,
@@ -261,11 +240,7 @@ def end_table(
 
 
 def share_table(results: Results, cell: str) -> Table:
-    """What share of its own weights each layer kept, over all grafts.
-
-    Returns:
-        One row a layer; no rows where no network took anything from another.
-    """
+    """What share of its own weights each layer kept, over all grafts; no rows where nothing was grafted."""
     shares = {
         arm: {
             layer: list(chain(*share_series(results, cell, arm, layer).values()))

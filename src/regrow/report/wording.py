@@ -22,42 +22,22 @@ HEADLINES: Final = {
 
 
 def percent(share: float | None, *, digits: int = 1) -> str:
-    """Write a share as a percentage without its sign.
-
-    Examples:
-        >>> percent(0.7531), percent(None)
-        ('75.3', '–')
-    """
+    """Write a share as a percentage without its sign."""
     return NOTHING if share is None else _signless(100 * share, digits)
 
 
 def points(difference: float | None, *, digits: int = 1) -> str:
-    """Write a difference of two shares in percentage points, always with its sign.
-
-    Examples:
-        >>> points(0.125), points(0.0), points(None)
-        ('+12.5', '0.0', '–')
-    """
+    """Write a difference of two shares in percentage points, always with its sign."""
     return NOTHING if difference is None else signed(100 * difference, digits=digits)
 
 
 def decimal(number: float | None, *, digits: int = 1) -> str:
-    """Write a number that has no unit.
-
-    Examples:
-        >>> decimal(8.25, digits=2), decimal(None)
-        ('8.25', '–')
-    """
+    """Write a number that has no unit."""
     return NOTHING if number is None else f"{number:.{digits}f}"
 
 
 def signed(number: float, *, digits: int = 1) -> str:
-    """Write a number with its sign, and zero without one.
-
-    Examples:
-        >>> signed(2.25, digits=2), signed(-0.0001)
-        ('+2.25', '0.0')
-    """
+    """Write a number with its sign, and zero without one."""
     written = _signless(abs(number), digits)
     if float(written) == 0.0:
         return written
@@ -65,26 +45,14 @@ def signed(number: float, *, digits: int = 1) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Write the two ends of an interval in percentage points.
-
-    An end that is not 0 is never written as 0.0, for 0 decides the verdict.
-
-    Examples:
-        >>> interval(0.061, 0.189), interval(0.0002, 0.1)
-        ('+6.1 to +18.9', '+0.02 to +10.0')
-    """
+    """Write the ends of an interval in points; one that is not 0 is never written as 0.0, for 0 decides the verdict."""
     if low is None or high is None:
         return NOTHING
     return f"{_end(low)} to {_end(high)}"
 
 
 def p_value(p: float | None) -> str:
-    """Write a probability; below one in a thousand only that.
-
-    Examples:
-        >>> p_value(0.0312), p_value(0.0000004), p_value(0.9999)
-        ('0.031', '< 0.001', '1.00')
-    """
+    """Write a probability; below one in a thousand only that."""
     if p is None:
         return NOTHING
     if p < 0.001:
@@ -93,44 +61,24 @@ def p_value(p: float | None) -> str:
 
 
 def equals_p(p: float) -> str:
-    """Write "p = 0.031" or "p < 0.001".
-
-    Examples:
-        >>> equals_p(0.5), equals_p(1e-9)
-        ('p = 0.50', 'p < 0.001')
-    """
+    """Write "p = 0.031" or "p < 0.001"."""
     written = p_value(p)
     return f"p {written}" if written.startswith("<") else f"p = {written}"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun.
-
-    Examples:
-        >>> count(1, "seed"), count(24, "seed"), count(2, "loss", "losses")
-        ('1 seed', '24 seeds', '2 losses')
-    """
+    """Write a count with its noun."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def span(counts: Sequence[int]) -> str:
-    """Write the least and the most of some counts.
-
-    Examples:
-        >>> span([50, 12, 20]), span([8, 8])
-        ('12 to 50', '8')
-    """
+    """Write the least and the most of some counts."""
     least, most = min(counts), max(counts)
     return str(most) if least == most else f"{least} to {most}"
 
 
 def seconds(duration: float | None) -> str:
-    """Write a duration with its unit.
-
-    Examples:
-        >>> seconds(0.25), seconds(75.2), seconds(5400)
-        ('0.25 s', '75 s', '90 min')
-    """
+    """Write a duration with its unit."""
     if duration is None:
         return NOTHING
     if duration >= 600:
@@ -139,25 +87,12 @@ def seconds(duration: float | None) -> str:
 
 
 def times(factor: float) -> str:
-    """Write how many times something is something else.
-
-    Examples:
-        >>> times(2.0), times(1.25), times(0.5)
-        ('2 times', '1.25 times', '0.5 times')
-    """
+    """Write how many times something is something else."""
     return f"{factor:.3g} times"
 
 
 def unbroken(text: str) -> str:
-    """Keep numbers and their units on one line.
-
-    Returns:
-        The same sentence with no-break spaces before % and around the equals sign of p and n.
-
-    Examples:
-        >>> unbroken("n = 24, 5 %") == "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}24, 5\N{NO-BREAK SPACE}%"
-        True
-    """
+    """Keep numbers and their units on one line: no-break spaces before % and around the equals sign of p and n."""
     for plain in (" %", "p = ", "p < ", "n = "):
         text = text.replace(plain, plain.replace(" ", "\N{NO-BREAK SPACE}"))
     return text

@@ -70,11 +70,7 @@ def write_report(run_dir: Path) -> Written:
 
 
 def summary_json(run_dir: Path) -> dict[str, object]:
-    """The numbers of a report for machines, computed anew; nothing is written.
-
-    Returns:
-        A document of plain values with `summary_version`; the same that ``summary.json`` holds.
-    """
+    """The numbers of a report for machines, as ``summary.json`` holds them; nothing is written."""
     results = read_results(run_dir)
     return _document(results, summarise(results))
 

@@ -39,5 +39,6 @@ def test_equal_values_are_spread_apart_symmetrically_within_the_column() -> None
     assert len(set(shifts)) == 50
     assert sum(shifts) == pytest.approx(0.0, abs=1e-9)
     assert max(shifts) <= 0.34
+    assert spread([1.0, 5.0, 1.01, 0.99], height=0.5) == [0.0, 0.0, 0.08, -0.08]
     assert spread([50.0, 60.0], height=1.0) == [0.0, 0.0]
     assert spread([], height=1.0) == []

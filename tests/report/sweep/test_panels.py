@@ -47,6 +47,8 @@ def test_trends_are_rank_correlations_over_the_cells(tmp_path: Path) -> None:
     assert panel.y_trend == pytest.approx(spearmanr([c.y for c in panel.cells], gains).statistic)
     assert panel.y_trend != panel.x_trend
     assert rank_correlation([1.0, 2.0], [1.0, 2.0]) is None
+    assert rank_correlation([1.0, 2.0, 3.0], [5.0, 5.0, 5.0]) is None
+    assert rank_correlation([1.0, 2.0, 3.0], [1.0, 8.0, 9.0]) == 1.0
 
 
 def test_the_cell_is_chosen_on_even_places_and_measured_on_odd_ones(tmp_path: Path) -> None:

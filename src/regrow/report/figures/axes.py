@@ -1,4 +1,4 @@
-"""What stands around the data, shared so that figures can be laid side by side: axes, labels, legends, small panels.
+"""What stands around the data, so that figures can be laid side by side: axes, labels, legends, small panels.
 
 Called by every figure; `report/figures/style.py` has colours and marks.
 """
@@ -39,12 +39,7 @@ def shown(label: str) -> str:
 
 
 def shortened(path: str, letters: int) -> str:
-    """Cut a name at its front, where the paths of a network, and the names of many arms, are alike.
-
-    Examples:
-        >>> shortened("conv1", 8), shortened("features.conv1", 8)
-        ('conv1', '…s.conv1')
-    """
+    """Cut a name at its front, where the paths of a network, and the names of many arms, are alike."""
     return path if len(path) <= letters else f"\N{HORIZONTAL ELLIPSIS}{path[1 - letters :]}"
 
 
@@ -76,15 +71,7 @@ def _columns(handles: Sequence[Artist], *, width: float) -> int:
 
 
 def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
-    """The columns in which a legend's entries fit side by side in the fewest rows.
-
-    Args:
-        lengths: Letters of each entry, in order; a legend is filled column by column.
-
-    Examples:
-        >>> columns_that_fit([4, 9, 6, 22], width=250.0), columns_that_fit([4] * 6, width=280.0)
-        (2, 3)
-    """
+    """The columns in which a legend's entries of so many letters, set column by column, fit in the fewest rows."""
     for columns in range(len(lengths), 1, -1):
         rows, more = divmod(len(lengths), columns)  # the first columns have one row more
         if -(-len(lengths) // (columns - 1)) == rows + bool(more):
@@ -132,10 +119,7 @@ def is_narrow(figure: FigureBase) -> bool:
 def panels(
     figure: FigureBase, titles: Sequence[str], *, columns: int, ylabel: str, xlabel: str = "Epoch"
 ) -> list[Axes]:
-    """Make small panels, one a title, row by row; their axes are named at the left and below alone.
-
-    On a narrow figure two stand side by side, however many columns are asked for.
-    """
+    """Make small panels, one a title, named at the left and below alone; on a narrow figure two side by side."""
     columns = min(columns, len(titles), 2 if is_narrow(figure) else columns)
     grid: list[Axes] = []
     for place, title in enumerate(titles):
@@ -181,10 +165,7 @@ def _points(figure: FigureBase) -> float:
 
 
 def seed_order(results: Results, cell: str) -> list[int]:
-    """The seeds of a cell from the worst to the best accuracy of the baseline.
-
-    Those that crashed in the baseline come first, those that it has not trained yet last; equals go by seed.
-    """
+    """The seeds from worst to best under the baseline; those that crashed there first, those that it lacks last."""
     baseline = results.arm(cell, results.study.baseline)
     judged = judged_by(results.study.stream)
 
@@ -220,12 +201,7 @@ def mean_in_interval(values: Sequence[float], *, scale: float = 1.0, interval: b
 
 
 def quartiles(values: Sequence[float]) -> Ends:
-    """Lower quartile, median and upper quartile, linear between order statistics.
-
-    Examples:
-        >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
-        (2.0, 3.0, 4.0)
-    """
+    """Lower quartile, median and upper quartile, linear between order statistics."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -233,10 +209,7 @@ def quartiles(values: Sequence[float]) -> Ends:
 
 
 def errors_axis(ax: Axes, values: Sequence[float], *, ends: Sequence[float] = ()) -> None:
-    """Fit the y axis to errors: from 0 on, or on a logarithmic scale where some are many times as large as others.
-
-    The upper ends of their intervals are shown, but not where they would make the errors small.
-    """
+    """Fit the y axis to errors, logarithmic where they differ much, and to ends that do not make them small."""
     known = [value for value in values if value > 0]
     if known and max(known) > _MANY_TIMES * min(known):
         ax.set_yscale("log")
@@ -247,10 +220,7 @@ def errors_axis(ax: Axes, values: Sequence[float], *, ends: Sequence[float] = ()
 
 
 def accuracy_axis(ax: Axes, results: Results, cell: str) -> list[Artist]:
-    """Label the y axis in the unit of the study, fit it to the cell's data, and mark where seeds have failed.
-
-    Returns the failed line for the legend; empty without one.
-    """
+    """Fit and label the y axis in the study's unit; the line at which seeds have failed, where there is one."""
     trials, judged = results.trials_in(cell), judged_by(results.study.stream)
     if judged.unit.lower:
         errors_axis(ax, [found for trial in trials if (found := judged.of(trial)) is not None])

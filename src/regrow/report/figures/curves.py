@@ -1,7 +1,6 @@
-"""How the test accuracy of each arm grows over the epochs.
+"""How the test accuracy of each arm grows over the epochs: a panel an arm, of very many arms their medians in one.
 
-A panel an arm: dozens of seeds of several arms on top of each other are a thicket. With very many arms their medians
-share one panel.
+Dozens of seeds of several arms on top of each other are a thicket.
 """
 
 from __future__ import annotations
@@ -40,10 +39,7 @@ Curves = Mapping[str, Sequence[Mapping[int, float]]]
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
-    """Median, quartiles and every seed of each arm, of many arms medians alone; where any was evaluated.
-
-    Tasks of a stream have a figure of their own.
-    """
+    """Median, quartiles and every seed of each arm, of many arms medians alone; tasks have figures of their own."""
     if results.study.stream is not None:
         return
     curves = {arm.label: learning_curves(results, cell, arm.label) for arm in results.study.arms}
@@ -81,11 +77,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 
 def learning_curves(results: Results, cell: str, label: str) -> list[dict[int, float]]:
-    """The test accuracy by epoch, in percent, of each trial of an arm with any evaluation that did not crash.
-
-    A trial that diverged stops; it is continued at its last accuracy up to the last epoch of the cell, for leaving it
-    out would flatter its arm.
-    """
+    """The accuracy by epoch, in percent, of each trial of an arm that was evaluated and did not crash."""
     last = axes.last_epoch(results, cell)
     evaluated = sorted(
         {
@@ -98,6 +90,7 @@ def learning_curves(results: Results, cell: str, label: str) -> list[dict[int, f
     found: list[dict[int, float]] = []
     for trial in results.arm(cell, label).values():
         curve = {e: 100 * y for e, y in results.accuracies.get(trial.trial, {}).items()}
+        # One that diverged goes on at its last accuracy: leaving it out would flatter its arm.
         if trial.status == "diverged" and trial.test_accuracy is not None:
             stop = trial.epochs or max(curve, default=0)
             later = [epoch for epoch in evaluated if epoch > stop] or [max(last, 1)]

@@ -58,12 +58,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 
 def spread(values: list[float], *, height: float) -> list[float]:
-    """Move marks of nearly equal height sideways, symmetrically, so that none hides another.
-
-    Examples:
-        >>> spread([1.0, 5.0, 1.01, 0.99], height=0.5)
-        [0.0, 0.0, 0.08, -0.08]
-    """
+    """Move marks of nearly equal height sideways, symmetrically, so that none hides another."""
     rows: dict[int, list[int]] = {}
     for index in sorted(range(len(values)), key=lambda index: (values[index], index)):
         rows.setdefault(round(values[index] / height), []).append(index)

@@ -72,10 +72,7 @@ def first_dropping(results: Results, cell: str, arm: str) -> Trial | None:
 
 
 def times(trial: Trial, drop: Drop) -> tuple[float, float]:
-    """When a filter left the network and when it came back, in epochs that had passed.
-
-    For a filter that never came back, half an epoch past the end of the training.
-    """
+    """When a filter left and came back, in epochs that had passed; one that never did half an epoch past the end."""
     end = (trial.epochs or 1) + HELD if drop.until is None else time_of(trial, drop.until)
     return time_of(trial, drop.since), end
 
@@ -102,11 +99,7 @@ def phases(results: Results, cell: str) -> list[tuple[float, float]]:
 def out_of_network(
     trial: Trial, layers: Mapping[str, int], drops: Sequence[Drop]
 ) -> tuple[list[float], list[list[int]]]:
-    """When each filter was out of the network; `layers` has the numbers of filters, in the network's order.
-
-    Returns the times at which any filter left or came back, from 0 to the end (where some never came back, half an
-    epoch more), in epochs; and for each filter of each layer one number an interval between them, 1 = out.
-    """
+    """The epochs at which any filter left or came back; for each filter 1 in the intervals between when it is out."""
     spans = [(drop, *times(trial, drop)) for drop in drops]
     last = float(trial.epochs or 1)
     edges = sorted({0.0, last, *(time for _, *both in spans for time in both)})

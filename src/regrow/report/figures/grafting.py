@@ -23,11 +23,7 @@ _BANDS: Final = 4
 
 
 def shares(results: Results, cell: str) -> Iterator[Drawing]:
-    """The larger side of each layer's share, one panel an arm whose networks grafted, one line a layer.
-
-    Alpha of two networks adds up to 1, so that its mean is 0.5 whatever they carry. Drawn is the share that the one
-    with more information kept, 0.5 + |alpha - 0.5|.
-    """
+    """The larger side of each layer's share, for alphas of two networks add up to 1: a panel an arm, a line a layer."""
     layers = grafted_layers(results, cell)
     if not layers:
         return

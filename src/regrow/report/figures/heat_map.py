@@ -66,11 +66,8 @@ def figures(results: Results, panel: Panel) -> Iterator[Drawing]:
 
 
 def colour_limit(gains: Sequence[float | None]) -> tuple[float, bool]:
-    """Where the colours end, and whether any gain lies beyond.
-
-    The largest gain, unless it is far above what 95 % of the cells have: a corner in which everything breaks would
-    leave the rest without colour.
-    """
+    """Where the colours end, and whether a gain lies beyond: a broken corner would leave the rest without colour."""
+    # The largest gain, unless it is far above what 95 % of the cells have.
     sizes = sorted(abs(gain) for gain in gains if gain is not None)
     if not sizes:
         return _LEAST, False

@@ -1,7 +1,4 @@
-"""A number of every arm over the tasks or over the learning rates, with its interval over the seeds.
-
-Lines in one frame; of many arms a panel each, beside the arms that they are measured by.
-"""
+"""A number of every arm over tasks or rates: lines in one frame; of many arms a panel each, beside references."""
 
 from __future__ import annotations
 

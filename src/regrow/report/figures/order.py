@@ -51,12 +51,7 @@ _OF_MANY_CELLS: Final = (sorted_seeds.figures,)
 
 
 def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[Drawing, ...]:
-    """All figures of a report.
-
-    Returns:
-        The figures of a sweep's panels, of the study, then those of each cell, which a large sweep has not. Without a
-        trial: none.
-    """
+    """All figures of a report: of a sweep's panels, of the study, of each cell, which a large sweep has not."""
     if not results.trials:
         return ()
     swept = sweep_panels(results) if panels is None else panels

@@ -75,10 +75,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 
 def renewing_arms(results: Results, cell: str) -> list[str]:
-    """The arms that renewed any filter.
-
-    A control has the same renewals as the arm that it replays, and is left out beside it.
-    """
+    """The arms that renewed any filter, without controls that repeat the renewals of an arm beside them."""
     every = [arm.label for arm in results.study.arms]
     found = [label for label in every if results.of_arm(cell, label, results.renewals)]
     controls = results.study.replays
@@ -86,10 +83,7 @@ def renewing_arms(results: Results, cell: str) -> list[str]:
 
 
 def by_layer(results: Results, cell: str, arm: str) -> dict[str, Counter[int]]:
-    """Filters that an arm renewed, by layer and epoch, over all seeds.
-
-    In the order of the numbers in the names; beyond five layers those with the fewest renewals are put together.
-    """
+    """Filters that an arm renewed, by layer and epoch, over all seeds; the rarest of many layers are put together."""
     found: dict[str, Counter[int]] = {}
     for _, renewals in results.of_arm(cell, arm, results.renewals):
         for renewal in renewals:

@@ -43,11 +43,7 @@ class ArmStyle:
 
 
 def arm_styles(results: Results) -> Mapping[str, ArmStyle]:
-    """Give each arm its look: the baseline black, the others in the order of the study.
-
-    Colour is never alone: marker and line style differ as well, for readers and prints without it. No two arms share
-    marker and colour.
-    """
+    """Each arm's look, the baseline black: colour is never alone, and no two arms share marker and colour."""
     baseline = results.study.baseline
     others = [arm.label for arm in results.study.arms if arm.label != baseline]
     found = {baseline: ArmStyle(colour=INK, marker="o", line="-")}
@@ -69,12 +65,7 @@ def by_depth(things: Sequence[T]) -> dict[T, tuple[float, float, float, float]]:
 
 
 def even(first: float, last: float, number: int) -> list[float]:
-    """Numbers at even distances.
-
-    Examples:
-        >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
-        ([0.0, 0.5, 1.0], [1.0], [])
-    """
+    """Numbers at even distances; of one alone the last."""
     if number == 1:
         return [last]
     return [first + (last - first) * index / (number - 1) for index in range(number)]

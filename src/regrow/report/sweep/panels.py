@@ -119,12 +119,7 @@ class Panel:
 
 
 def panels(results: Results) -> tuple[Panel, ...]:
-    """Compare the swept arm with the baseline, and with the controls that replay it, in every cell.
-
-    Returns:
-        One panel for each combination of what is not swept and each arm to compare with, the baseline first; none for
-        a study that sweeps nothing.
-    """
+    """Compare the swept arm with the baseline, and with the controls that replay it, in every cell of a sweep."""
     sweep = results.sweep
     if sweep is None:
         return ()
@@ -143,15 +138,7 @@ def halves(seeds: Sequence[int]) -> dict[Half, tuple[int, ...]]:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's correlation, ties with their mean ranks.
-
-    Returns:
-        -1 to 1; None below three pairs or where one side is constant.
-
-    Examples:
-        >>> rank_correlation([1.0, 2.0, 3.0], [1.0, 8.0, 9.0]), rank_correlation([1.0, 2.0, 3.0], [5.0, 5.0, 5.0])
-        (1.0, None)
-    """
+    """Spearman's correlation, ties with their mean ranks; None below three pairs or where one side is constant."""
     if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
     ranks = [[float(rank) for rank in rankdata(values)] for values in (first, second)]
@@ -206,19 +193,7 @@ def _choose(
     """Choose a cell on the seeds at even places, show it on the others; and the other way round.
 
     The largest of many means is too large by the picking alone. The seeds that did not pick say what the picked cell is
-    worth.
-
-    Args:
-        against: What the chosen cell is compared with; chosen it is by the gain over the baseline.
-
-    Returns:
-        The choice of the seeds at even places of the study's list, counted from 0, then that of those at odd places.
-        One is left out where its seeds have no pair yet.
-
-    Edge cases:
-        The largest mean gain wins; of equal ones the smaller value of the setting that the grid names first, then of
-        the other. A cell with less than half as many pairs as the fullest is not chosen: its mean is too uncertain
-        to be compared with the others.
+    worth: beside `against`, while it is chosen by the gain over the baseline. Without a pair nothing is chosen.
     """
     parts = halves(results.study.seeds)
     found: list[Chosen] = []
@@ -243,6 +218,7 @@ def _choose(
 def _largest(
     results: Results, sweep: Sweep, cells: Sequence[SweepCell], seeds: Sequence[int]
 ) -> SweepCell | None:
+    """The largest mean gain; of equal ones the smaller value of what the grid names first, then of the other."""
     gains: list[tuple[SweepCell, list[float]]] = []
     for cell in cells:
         arm = among(results, cell.cell, sweep.arm, seeds)
@@ -255,6 +231,7 @@ def _largest(
             and (other := plain[seed].test_accuracy) is not None
         ]
         gains.append((cell, known))
+    # The mean of a cell with less than half the pairs of the fullest is too uncertain to be compared.
     fullest = max((len(known) for _, known in gains), default=0)
     allowed = [(cell, known) for cell, known in gains if known and 2 * len(known) >= fullest]
     if not allowed:

@@ -22,22 +22,14 @@ def outcome(panel: Panel) -> Outcome:
 
 
 def headline(panel: Panel) -> str:
-    """The outcome of a panel in a few words.
-
-    Returns:
-        Such as "a gain in the chosen cell, on seeds that did not choose it".
-    """
+    """The outcome of a panel in a few words, such as "a gain in the chosen cell, on seeds that did not choose it"."""
     over = "" if panel.against_baseline else f" over {panel.versus}"
     told = f"{_HEADLINES[outcome(panel)]}{over}"
     return f"{told} in the chosen cell, on seeds that did not choose it" if panel.chosen else told
 
 
 def findings(panel: Panel) -> tuple[str, ...]:
-    """Say what a panel shows.
-
-    Returns:
-        Sentences: what is missing, how many cells gain, the best cell, the trends, the failed seeds.
-    """
+    """What a panel shows: what is missing, how many cells gain, the best cell, the trends, the failed seeds."""
     told = [_missing(panel), _gains(panel), _best(panel), _trends(panel), _failures(panel)]
     return tuple(sentence for sentence in (*told, _idle(panel)) if sentence)
 
@@ -61,11 +53,7 @@ def choice(panel: Panel) -> tuple[str, ...]:
 
 
 def failed(chosen: Chosen, *, before: bool) -> str:
-    """How many seeds failed in a chosen cell.
-
-    Args:
-        before: Of the seeds that chose; else of those that were held back.
-    """
+    """How many seeds failed in a chosen cell, of those that chose (`before`) or of those held back."""
     comparison = chosen.before if before else chosen.after
     numbers = comparison.numbers
     return (
