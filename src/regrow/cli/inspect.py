@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from regrow.cli.exits import BAD_USE, TROUBLE, fail, say, show, told_as
 from regrow.errors import ConfigError
-
-if TYPE_CHECKING:
-    from regrow.health import Health
 
 
 def inspect(
@@ -65,14 +63,14 @@ def inspect(
     """
     with told_as(BAD_USE), redirect_stdout(sys.stderr):  # what a user's module prints
         limits = _limits(fail_on or ())
-        health = _looked_at(
-            model,
-            data,
-            weights,
-            data_dir=data_dir,
-            examples=examples,
-            batch_size=batch_size,
-        )
+        from regrow.health import inspect as look
+        from regrow.lab.inspected import batches, examples_of, load_weights, network_of
+
+        x, y, dataset = examples_of(data, data_dir=data_dir, most=examples)
+        network = network_of(model, data=dataset)
+        if weights is not None:
+            load_weights(network, weights)
+        health = look(network, batches(x, y, size=batch_size))
     if html is not None:
         from regrow.report.health_page import write_health_page
 
@@ -90,7 +88,7 @@ def inspect(
         fail("\n".join(over), code=TROUBLE)
 
 
-def _limits(asked: tuple[str, ...] | list[str]) -> dict[str, float]:
+def _limits(asked: Sequence[str]) -> dict[str, float]:
     """By measure, the share that is too much."""
     found: dict[str, float] = {}
     for each in asked:
@@ -112,22 +110,3 @@ def _limits(asked: tuple[str, ...] | list[str]) -> dict[str, float]:
             if name not in OF_UNITS:
                 raise UnknownNameError("measure of units", name, OF_UNITS, where="--fail-on")
     return found
-
-
-def _looked_at(
-    model: str,
-    data: str,
-    weights: Path | None,
-    *,
-    data_dir: Path | None,
-    examples: int,
-    batch_size: int,
-) -> Health:
-    from regrow.health import inspect as look
-    from regrow.lab.inspected import batches, examples_of, load_weights, network_of
-
-    x, y, dataset = examples_of(data, data_dir=data_dir, most=examples)
-    network = network_of(model, data=dataset)
-    if weights is not None:
-        load_weights(network, weights)
-    return look(network, batches(x, y, size=batch_size))
