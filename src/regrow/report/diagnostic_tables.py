@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Final
 
 from regrow.report import wording
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.findings import Comparison
-from regrow.report.table import DIFFERENCE, Table, of_last, table_of
+from regrow.report.table import Table, last_differences, table_of
 from regrow.report.task_tables import chance_table, tasks_table
+from regrow.report.unit import ACCURACY
 from regrow.report.weights import end_table, entropy_table, invalid_table, share_table
 from regrow.study.records import CorrelationRecord, RestingRecord
 from regrow.study.results import Results
 from regrow.study.statistics import mean_interval, mean_of
+
+_ALL: Final = "all layers"
 
 
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
@@ -51,7 +55,6 @@ def last_epochs_table(results: Results, cell: str) -> Table:
         if label != baseline:
             found = compare(own, means[baseline], role="baseline", share=share)
         rows.append((ends[label], own, found))
-    shown = ("Difference (points)", "95 % CI (points)", "Verdict", "Wilcoxon p")
     return table_of(
         rows,
         {
@@ -61,7 +64,7 @@ def last_epochs_table(results: Results, cell: str) -> Table:
             f"Mean of the last {count} (%)": lambda row: wording.percent(
                 mean_of(row[1].accuracies.values())
             ),
-            **{name: of_last(DIFFERENCE[name]) for name in shown},
+            **last_differences(ACCURACY, "Difference", "95 % CI", "Verdict", "Wilcoxon p"),
         },
         caption=(
             f"Test accuracy in the last epoch, and its mean over the last {count} epochs of a trial; both over the n "
@@ -103,13 +106,11 @@ def picks_table(results: Results, cell: str) -> Table:
         picked = sum((each.by_layer for each in picks), Counter[str]())
         shares[arm.label] = {
             layer: picked[layer] / (decisions * filters) for layer, filters in own.items()
-        } | {"": sum(picked[layer] for layer in own) / (decisions * sum(own.values()))}
+        } | {_ALL: sum(picked[layer] for layer in own) / (decisions * sum(own.values()))}
     rows = [
         (layer, str(filters), *(wording.percent(share.get(layer)) for share in shares.values()))
-        for layer, filters in layers.items()
+        for layer, filters in (*layers.items(), (_ALL, sum(layers.values())))
     ]
-    whole = ("all layers", str(sum(layers.values())))
-    rows.append((*whole, *(wording.percent(share[""]) for share in shares.values())))
     return Table(
         caption=(
             "Share of each layer's filters that one decision took (to be dropped, or to be renewed at once), mean over "

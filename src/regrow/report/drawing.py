@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
-NARROW: Final = (3.5, 2.9)
-"""Width and height in inches of a figure for one column of a paper."""
+NARROW: Final = (3.5, 2.9)  # width and height in inches of a figure for one column of a paper
 
-PHONE: Final = 3.6
-"""Width in inches of a figure for a narrow screen."""
+PHONE: Final = 3.6  # width in inches of a figure for a narrow screen
 
-WIDE: Final = (7.2, 3.0)
-"""Width and height in inches of a figure across two columns."""
+WIDE: Final = (7.2, 3.0)  # width and height in inches of a figure across two columns
 
 Place = Literal["panel", "choice", "overview", "cell", "body", "more"]
 """Where a figure stands: at the head of a sweep's panel or beside its chosen cell; among all cells; in the section of

@@ -99,12 +99,18 @@ class CellSummary:
         """One arm by its label."""
         return next(arm for arm in self.arms if arm.label == label)
 
+    def joined(self, label: str | None) -> Several | None:
+        """What the networks of an arm reach that trains several; None of any other."""
+        return next((own for own in self.several if own.label == label), None)
+
+    def compared(self, arm: str, versus: str) -> Comparison:
+        """An arm with the baseline or with a control of its own, as every one is."""
+        return next(each for each in self.comparisons if (each.arm, each.versus) == (arm, versus))
+
     def comparison(self, arm: str, versus: str) -> Comparison | None:
         """One comparison by the labels of its arms, or by the names of their networks as one."""
-        for found in (*self.comparisons, *self.joint):
-            if (found.arm, found.versus) == (arm, versus):
-                return found
-        return None
+        every = (*self.comparisons, *self.joint)
+        return next((each for each in every if (each.arm, each.versus) == (arm, versus)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -95,9 +97,7 @@ def _strip(layer: LayerHealth) -> Strip:
     for state, several in groupby(layer.states()):
         start = runs[-1].start + runs[-1].count if runs else 0
         runs.append(Run(state=state, word=_word(state), start=start, count=len(list(several))))
-    counts: dict[str, int] = {}
-    for run in runs:
-        counts[run.word] = counts.get(run.word, 0) + run.count
+    counts = Counter(map(_word, layer.states()))
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
     return Strip(layer=layer, runs=tuple(runs), told=f"{layer.count} units: {told}")
 
@@ -137,19 +137,22 @@ def _units(layers: Sequence[LayerHealth]) -> Table:
     taken = [key for key in STATES if any(key in layer.units for layer in layers)]
     asked = [key for key in taken if any(layer.units.get(key) for layer in layers)]
     none = ", ".join(BY_KEY[key].title for key in taken if key not in asked)
-    return Table(
+    return table_of(
+        layers,
+        {
+            "Layer": _named,
+            "Units": lambda layer: str(layer.count),
+            **{_heading(key): partial(_counted, key) for key in asked},
+        },
         caption=(
             "Units that each measure names, a dash where it could not be taken. A unit may be named by several; the "
             f"strip shows the worst.{f' Nobody is named by: {none}.' if none else ''}"
         ),
-        columns=("Layer", "Units", *(_heading(key) for key in asked)),
-        rows=tuple((_named(layer), str(layer.count), *_counts(layer, asked)) for layer in layers),
     )
 
 
-def _counts(layer: LayerHealth, asked: Sequence[str]) -> Iterator[str]:
-    for key in asked:
-        yield str(len(layer.units[key])) if key in layer.units else wording.NOTHING
+def _counted(key: str, layer: LayerHealth) -> str:
+    return str(len(layer.units[key])) if key in layer.units else wording.NOTHING
 
 
 def _numbers(layers: Sequence[LayerHealth]) -> Table:
@@ -158,25 +161,23 @@ def _numbers(layers: Sequence[LayerHealth]) -> Table:
         for each in MEASURES
         if not each.of_units and any(each.key in layer.numbers for layer in layers)
     ]
-    return Table(
+    return table_of(
+        layers,
+        {"Layer": _named, **{_heading(key): partial(_written, key) for key in asked}},
         caption="A dash where it could not be taken. Formulas and sources are below.",
-        columns=("Layer", *(_heading(key) for key in asked)),
-        rows=tuple(
-            (_named(layer), *(_written(layer.numbers.get(key)) for key in asked))
-            for layer in layers
-        ),
     )
+
+
+def _written(key: str, layer: LayerHealth) -> str:
+    number = layer.numbers.get(key)
+    if number is None:
+        return wording.NOTHING
+    return f"{number:.3g}" if math.isfinite(number) else str(number)
 
 
 def _heading(key: str) -> str:
     title = BY_KEY[key].title
     return title[:1].upper() + title[1:]
-
-
-def _written(number: float | None) -> str:
-    if number is None:
-        return wording.NOTHING
-    return f"{number:.3g}" if math.isfinite(number) else str(number)
 
 
 def _measures() -> Table:

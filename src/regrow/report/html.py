@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from regrow.report import wording
 from regrow.report.drawing import MANY_CELLS, Drawing, Place, file_name
@@ -21,21 +21,12 @@ from regrow.study.keys import flat
 from regrow.study.results import Results
 from regrow.study.statistics import FEWEST_PAIRS
 
-Drawn = Sequence[tuple[Drawing, bytes]]
-"""Figures, each with its SVG."""
+Drawn = Sequence[tuple[Drawing, bytes]]  # figures, each with its SVG
 
 _FIRST: Final = ("data", "model", "stream", "train", "arms", "grid", "seeds")
 """Settings in the order of the page; others come after them."""
 
-_LONG: Final = 30
-"""Rows of a table that is folded up at first."""
-
-
-class OfArms(NamedTuple):
-    """Figures of one arm alone: all of them by its label, and an anchor for each label."""
-
-    every: Mapping[str, Sequence[Drawing]]
-    links: Mapping[str, str]
+_LONG: Final = 30  # rows of a table that is folded up at first
 
 
 def page(
@@ -47,21 +38,17 @@ def page(
 ) -> str:
     """Write the report as one HTML document that loads nothing; `narrow` has wide figures for a narrow screen."""
     document, environment = results.study.document, results.environment
-    first = {key: document[key] for key in _FIRST if key in document}
-    rest = {
-        key: value
-        for key, value in document.items()
-        if key not in first and key not in {"name", "note"}
-    }
+    told = [key for key in dict.fromkeys((*_FIRST, *document)) if key not in {"name", "note"}]
     inlined = [(one, _base64(svg), _base64(narrow.get(one.name, b""))) for one, svg in drawn]
 
     def figures_at(place: Place, of: str = "") -> list[tuple[Drawing, str, str]]:
         return [each for each in inlined if (each[0].place, each[0].of) == (place, of)]
 
-    def arm_figures(cell: str) -> OfArms:
-        own = [one for one, _ in drawn if one.of == cell and one.arm]
-        every = grouped(own, attrgetter("arm"))
-        return OfArms(every, {arm: f"figure-{several[0].name}" for arm, several in every.items()})
+    def arm_figures(cell: str) -> dict[str, list[Drawing]]:
+        return grouped((one for one, _ in drawn if one.of == cell and one.arm), attrgetter("arm"))
+
+    def arm_links(cell: str) -> dict[str, str]:
+        return {arm: f"figure-{own[0].name}" for arm, own in arm_figures(cell).items()}
 
     return filled(
         "page.html",
@@ -74,9 +61,10 @@ def page(
         file_name=file_name,
         figures_at=figures_at,
         arm_figures=arm_figures,
+        arm_links=arm_links,
         cell_links={cell.cell: f"cell-{place}" for place, cell in enumerate(found.cells)},
         crashed=_crashed(results, found),
-        settings=_settings_table(first | rest),
+        settings=_settings_table({key: document[key] for key in told if key in document}),
         environment=_settings_table(environment),
         command=environment.get("command"),
         version=environment.get("regrow"),

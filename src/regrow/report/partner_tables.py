@@ -11,7 +11,8 @@ from typing import Final
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison
 from regrow.report.several import WAYS, Several, picked
-from regrow.report.table import DIFFERENCE, Table, both, of_last, table_of
+from regrow.report.table import Table, both, last_differences, table_of
+from regrow.report.unit import ACCURACY
 
 _AS_ONE: Final = (
     "Ensemble: the mean of the networks' probabilities. Mean weights: one network with the mean of their weights, the "
@@ -88,19 +89,17 @@ def cost_table(cell: CellSummary) -> Table:
     if all(arm.relative == 1.0 for arm in cell.arms):
         return Table(caption="", columns=("Trial",), rows=())
     rows: list[Priced] = []
-    by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
         title = arm.label if arm.networks == 1 else f"{arm.label}: mean of {arm.networks}"
         whole = cell.comparison(arm.label, cell.baseline)
         rows.append((arm, title, 1, arm.accuracy.mean, whole))
-        own = by_label.get(arm.label)
+        own = cell.joined(arm.label)
         if own is None:
             continue
         for way in own.together:
             name, tested = own.name(way), own.networks if way == "ensemble" else 1
             as_one = cell.comparison(name, cell.baseline)
             rows.append((arm, name, tested, own.mean_of(way), as_one))
-    shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
     return table_of(
         sorted(rows, key=lambda row: row[0].relative),
         {
@@ -114,7 +113,7 @@ def cost_table(cell: CellSummary) -> Table:
             ),
             "Networks at test": lambda row: str(row[2]),
             "Mean (%)": lambda row: wording.percent(row[3]),
-            **{name: of_last(DIFFERENCE[name]) for name in shown},
+            **last_differences(ACCURACY, "n", "Difference", "95 % CI", "Verdict"),
         },
         caption=(
             f"Cost: epochs that a trial trains over those of {cell.baseline}: networks times epochs of each, and those "
@@ -130,7 +129,6 @@ def cost_table(cell: CellSummary) -> Table:
 def gain_table(cell: CellSummary) -> Table:
     """How much of a gain is weighing, averaging, or that networks meet; no rows without a control for it."""
     rows: list[tuple[str, Comparison]] = []
-    by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
         averaging, apart = arm.neutral_control, arm.apart_control
         if arm.networks == 1 or (averaging is None and apart is None):
@@ -141,14 +139,14 @@ def gain_table(cell: CellSummary) -> Table:
             asked.append(("averaging alone", cell.comparison(averaging, cell.baseline)))
         if apart is not None:
             asked.append(("that networks meet", cell.comparison(arm.label, apart)))
-            asked += _against_apart(cell, by_label.get(arm.label), by_label.get(apart))
+            asked += _against_apart(cell, arm.label, apart)
         rows += [(what, found) for what, found in asked if found is not None]
     return table_of(
         rows,
         {
             "Comparison": lambda row: both(row[1]),
             "What it shows": lambda row: row[0],
-            **{name: of_last(write) for name, write in DIFFERENCE.items()},
+            **last_differences(ACCURACY),
         },
         caption=(
             "Paired differences of test accuracy, first minus second, over n seeds with both; CI as in the table of "
@@ -159,10 +157,9 @@ def gain_table(cell: CellSummary) -> Table:
     )
 
 
-def _against_apart(
-    cell: CellSummary, own: Several | None, other: Several | None
-) -> list[tuple[str, Comparison | None]]:
+def _against_apart(cell: CellSummary, arm: str, apart: str) -> list[tuple[str, Comparison | None]]:
     """What the networks of an arm are worth beside as many that never meet."""
+    own, other = cell.joined(arm), cell.joined(apart)
     if own is None or other is None:
         return []
     found = [(_AGAINST[way], cell.comparison(own.label, other.name(way))) for way in WAYS]

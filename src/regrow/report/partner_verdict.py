@@ -72,9 +72,7 @@ def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
 
 
 def _weighing(cell: CellSummary, arm: ArmNumbers, versus: str) -> list[str]:
-    control = cell.comparison(arm.label, versus)
-    if control is None:  # pragma: no cover - `summarise` compares every arm with its controls
-        raise AssertionError(arm.label)
+    control = cell.compared(arm.label, versus)
     told = [against(control, what=_AVERAGED.format(versus), meanings=_WEIGHING)]
     whole = cell.comparison(arm.label, cell.baseline)
     averaging = cell.comparison(versus, cell.baseline)
@@ -93,9 +91,7 @@ def _weighing(cell: CellSummary, arm: ArmNumbers, versus: str) -> list[str]:
 
 
 def _apart(cell: CellSummary, arm: ArmNumbers, versus: str) -> list[str]:
-    mean = cell.comparison(arm.label, versus)
-    if mean is None:  # pragma: no cover - as above
-        raise AssertionError(arm.label)
+    mean = cell.compared(arm.label, versus)
     told = [against(mean, what=_AS_MANY.format(versus, arm.networks), meanings=_MEETING)]
     names = _as_one(cell, versus)
     joint = _all_compared(cell, [(arm.label, name) for name in names])
@@ -104,7 +100,7 @@ def _apart(cell: CellSummary, arm: ArmNumbers, versus: str) -> list[str]:
 
 def _as_one(cell: CellSummary, label: str) -> list[str]:
     """What the networks of an arm as one are called: those whose price is told beside the mean."""
-    own = next((each for each in cell.several if each.label == label), None)
+    own = cell.joined(label)
     return [] if own is None else [own.name(way) for way in ("mean weights", "ensemble")]
 
 

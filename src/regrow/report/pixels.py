@@ -9,8 +9,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-Channel = Sequence[Sequence[float]]
-"""Rows of numbers."""
+Channel = Sequence[Sequence[float]]  # rows of numbers
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _GREY, _COLOUR = 0, 2

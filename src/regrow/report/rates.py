@@ -15,8 +15,7 @@ from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import mean_of
 
-RATE: Final = "train.lr"
-"""The key of the grid that is a learning rate."""
+RATE: Final = "train.lr"  # the key of the grid that is a learning rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,13 +145,14 @@ def _of(record: object, *names: str) -> dict[str, object]:
 
 def failed_seeds(trials: Mapping[int, Trial], judged: Judged = _PLAIN) -> frozenset[int]:
     """The seeds that failed in one arm, by the same rule as in every table."""
-    if judged.unit.lower:
-        return frozenset(seed for seed, each in trials.items() if each.status != "finished")
     return frozenset(
         seed
         for seed, trial in trials.items()
         if trial.status != "finished"
-        or is_failed(trial.test_accuracy, majority_share=trial.majority_share or 0.0)
+        or (
+            not judged.unit.lower
+            and is_failed(trial.test_accuracy, majority_share=trial.majority_share or 0.0)
+        )
     )
 
 

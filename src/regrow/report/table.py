@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 from regrow.report.judged import Judged
-from regrow.report.unit import ACCURACY, Unit
+from regrow.report.unit import Unit
 from regrow.study.statistics import FAILED_MARGIN
 
 T = TypeVar("T")
@@ -144,8 +144,9 @@ def differences(unit: Unit, *names: str) -> dict[str, Callable[[Comparison], str
     return {f"{name}{headed.get(name, '')}": every[name] for name in names or every}
 
 
-DIFFERENCE: Final = differences(ACCURACY)
-"""Those of accuracies."""
+def last_differences(unit: Unit, *names: str) -> dict[str, Callable[[Sequence[Any]], str]]:
+    """The same of the comparison that a row ends with, if there is one."""
+    return {name: of_last(write) for name, write in differences(unit, *names).items()}
 
 
 def of_last(write: Callable[[Comparison], str]) -> Callable[[Sequence[Any]], str]:
@@ -193,10 +194,7 @@ def overview_table(study: StudySummary) -> Table:
         {
             "Cell": lambda row: row[0],
             "Arm": lambda row: row[1].arm,
-            **{
-                name: of_last(write)
-                for name, write in differences(judged.unit, "n", "Difference", "95 % CI").items()
-            },
+            **last_differences(judged.unit, "n", "Difference", "95 % CI"),
             "Failed without / with": of_last(
                 lambda found: f"{found.numbers.failed_b} / {found.numbers.failed_a}"
             ),

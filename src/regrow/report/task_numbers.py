@@ -16,8 +16,7 @@ from regrow.study.statistics import mean_of
 from regrow.study.stream import AT_EACH_TASK, AnyStream
 from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 
-ByTask = dict[int, list[float]]
-"""Task to one number a trial."""
+ByTask = dict[int, list[float]]  # task to one number a trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from regrow.report.compared import Against, between
 from regrow.report.findings import Comparison
 from regrow.report.judged import judged_by
 from regrow.report.rates import at_their_rates
-from regrow.report.table import Table, differences, of_last, table_of
+from regrow.report.table import Table, differences, last_differences, table_of
 from regrow.report.task_numbers import ArmTasks, arm_tasks, fresh_arm
 from regrow.report.unit import Unit
 from regrow.study.results import Results
@@ -27,17 +27,19 @@ def tasks_table(results: Results, cell: str) -> Table:
     count = 1 if stream is None else stream.judged_tasks
     few = f"{count} tasks" if count > 1 else "task"
     fresh = fresh_arm(results)
-    share = (
-        ""
-        if fresh is None
-        else (
+    share = probed = ""
+    if fresh is not None:
+        share = (
             f" Share of the gap: of what {fresh} is {_better(unit)} {results.study.baseline} in what trials are "
             f"judged by, over the seeds of both; none is given where {fresh} is not shown to be {_better(unit)} it."
         )
-    )
+    online = "Online accuracy (right predictions, each before the update that its batch led to)"
+    if unit.lower:
+        online = (
+            "Mean squared error (of predictions each made before the update that its batch led to)"
+        )
     rows = arm_tasks(results, cell)
     probe: dict[str, Callable[[ArmTasks], str]] = {}
-    probed = ""
     if any(row.probe is not None for row in rows):
         probe["Fresh-probe gap"] = lambda arm: wording.decimal(arm.probe, digits=2)
         probed = (
@@ -61,7 +63,7 @@ def tasks_table(results: Results, cell: str) -> Table:
             **probe,
         },
         caption=(
-            f"{_online(unit)} in the first and last "
+            f"{online} in the first and last "
             f"tasks and in all, means over n trials; a trial that stopped early counts in the tasks that it ended. At "
             f"the end: {'error on new examples' if unit.lower else 'accuracy on the images'} of the last {few} when "
             f"they end.{share} "
@@ -70,15 +72,6 @@ def tasks_table(results: Results, cell: str) -> Table:
             f"layers' units.{probed}"
         ),
     )  # fmt: skip
-
-
-def _online(unit: Unit) -> str:
-    """What is measured in a task."""
-    if unit.lower:
-        return (
-            "Mean squared error (of predictions each made before the update that its batch led to)"
-        )
-    return "Online accuracy (right predictions, each before the update that its batch led to)"
 
 
 def _better(unit: Unit) -> str:
@@ -122,12 +115,9 @@ def rates_table(results: Results) -> Table:
     unit = judged.unit
     baseline, fresh = results.study.baseline, fresh_arm(results)
     rows = sorted(at_their_rates(results), key=lambda row: _place(unit, row.after))
-    kept = (
-        ""
-        if fresh is None
-        else f" Share of the gap: of what {fresh} is {_better(unit)} {baseline}, both at their own rates."
-    )
-
+    kept = ""
+    if fresh is not None:
+        kept = f" Share of the gap: of what {fresh} is {_better(unit)} {baseline}, both at their own rates."
     best = "least" if unit.lower else "largest"
 
     def rate(found: float | None) -> str:
@@ -142,7 +132,7 @@ def rates_table(results: Results) -> Table:
             f"Where it was chosen{unit.of_value}": lambda row: unit.value(row[0].before),
             f"Judged{unit.of_value}": lambda row: unit.value(row[0].after),
             "Share of the gap (%)": lambda row: wording.percent(row[0].kept, digits=0),
-            **{name: of_last(write) for name, write in differences(unit, *_SHOWN).items()},
+            **last_differences(unit, *_SHOWN),
             f"Minus picked at random{unit.of_difference}": lambda row: _with_interval(
                 row[0].chance
             ),

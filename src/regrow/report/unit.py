@@ -7,8 +7,7 @@ from typing import Final
 
 from regrow.report import wording
 
-_DIGITS: Final = 3
-"""Of an error behind the point."""
+_DIGITS: Final = 3  # of an error behind the point
 
 _LARGE: Final = 1000.0
 """Errors from here on are those of a network that has blown up: three digits of them will do."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-NOTHING: Final = "\N{EN DASH}"
-"""Stands where no number is possible."""
+NOTHING: Final = "\N{EN DASH}"  # stands where no number is possible
 
-MINUS: Final = "\N{MINUS SIGN}"
-"""Stands before a number below 0."""
+MINUS: Final = "\N{MINUS SIGN}"  # stands before a number below 0
 
 
 HEADLINES: Final = {

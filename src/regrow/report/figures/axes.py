@@ -23,8 +23,7 @@ from regrow.report.judged import judged_by
 from regrow.study.results import Results
 from regrow.study.statistics import FAILED_MARGIN, t_interval
 
-Ends = tuple[float, float, float]
-"""The low end of a number, its middle and its high end."""
+Ends = tuple[float, float, float]  # the low end of a number, its middle and its high end
 
 Series = Mapping[int, Ends] | Mapping[float, Ends]
 """Places from left to right, each with a number there."""

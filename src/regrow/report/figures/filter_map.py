@@ -23,13 +23,11 @@ from regrow.study.views import Drop
 _ROW: Final = 0.011  # inches: two pixels of the PNG
 _AROUND: Final = 1.2  # inches above and below the rows
 _LABEL: Final = 0.15  # inches between the names of two layers
-_LETTERS: Final = 20
-"""Of a layer's name that are shown."""
+_LETTERS: Final = 20  # of a layer's name that are shown
 
 _DARK: Final = "#3b4a7a"
 
-HELD: Final = 0.5
-"""Epochs for which what holds after the last one is drawn, to be seen."""
+HELD: Final = 0.5  # epochs for which what holds after the last one is drawn, to be seen
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:

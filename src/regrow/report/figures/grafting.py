@@ -15,11 +15,9 @@ from regrow.report.weights import counted, distance_series, grafted_layers, shar
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3
-_NAMED: Final = 6
-"""Layers that a legend names; of more it names the first, the middle and the last."""
+_NAMED: Final = 6  # layers that a legend names; of more it names the first, the middle and the last
 
-_BANDS: Final = 4
-"""More layers than this are lines alone: their ranges would hide each other."""
+_BANDS: Final = 4  # more layers than this are lines alone: their ranges would hide each other
 
 
 def shares(results: Results, cell: str) -> Iterator[Drawing]:

@@ -76,13 +76,11 @@ def colour_limit(gains: Sequence[float | None]) -> tuple[float, bool]:
 
 
 def _draw(panel: Panel, limit: float, beyond: bool, beside: bool, figure: FigureBase) -> None:
-    narrow = is_narrow(figure)
-    beside = beside and not narrow
+    beside = beside and not is_narrow(figure)
     gains, lost = (figure.add_subplot(*((1, 2) if beside else (2, 1)), place) for place in (1, 2))
     _map(
         gains,
         panel,
-        narrow=narrow,
         title=f"Mean gain of {panel.arm} over {panel.versus} (points)",
         beside=beside,
         values=[nan if cell.gain is None else 100 * cell.gain for cell in panel.cells],
@@ -106,7 +104,6 @@ def _draw(panel: Panel, limit: float, beyond: bool, beside: bool, figure: Figure
     _map(
         lost,
         panel,
-        narrow=narrow,
         title=title,
         beside=beside,
         values=[
@@ -126,7 +123,6 @@ def _map(
     ax: Axes,
     panel: Panel,
     *,
-    narrow: bool,
     title: str,
     beside: bool,
     values: Sequence[float],
@@ -138,7 +134,7 @@ def _map(
     unit: str,
 ) -> None:
     """One map: colours, a number a cell, blank cells crossed out."""
-    columns, rows = len(panel.x.values), len(panel.y.values)
+    columns, rows, narrow = len(panel.x.values), len(panel.y.values), is_narrow(ax.figure)
     mesh = ax.pcolormesh(
         [x - 0.5 for x in range(columns + 1)], [y - 0.5 for y in range(rows + 1)],
         [values[row * columns : (row + 1) * columns] for row in range(rows)],

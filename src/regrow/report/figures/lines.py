@@ -22,8 +22,7 @@ _COLUMNS: Final = 5
 _HIGH: Final = 1.35
 _LETTERS: Final = 22
 
-_TOP: Final = 102.0
-"""Percent: room above 100 for a line's width."""
+_TOP: Final = 102.0  # percent: room above 100 for a line's width
 
 Numbers = (
     Mapping[str, Mapping[int, Sequence[float]]] | Mapping[str, Mapping[float, Sequence[float]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final
@@ -23,8 +24,7 @@ from regrow.report.judged import judged_by
 from regrow.report.summary import failed_seeds
 from regrow.study.results import Results
 
-LAYERS: Final = 5
-"""Layers named in a legend; the rest are drawn together."""
+LAYERS: Final = 5  # layers named in a legend; the rest are drawn together
 
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "")
 
@@ -40,9 +40,10 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         repeated = f" The control {', '.join(replaying)} repeats the same numbers."
         seeds = wording.count(len(trials), "seed")
         last, part = last_epoch(results, cell), shown_epochs(results, cell, arm)
-        hidden = f" Epochs 1 to {part} of {last} are shown: none was renewed later."
-        hidden = hidden if part < last else ""
-        yield Drawing(
+        hidden = ""
+        if part < last:
+            hidden = f" Epochs 1 to {part} of {last} are shown: none was renewed later."
+        by_epoch = Drawing(
             name=f"renewals-{arm}",
             place=in_turn(number),
             title=f"Renewals of {arm} by layer",
@@ -56,9 +57,10 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             as_printed=True,
             draw=partial(_draw_layers, counts, last, part),
         )
-        yield Drawing(
+        yield by_epoch
+        yield replace(
+            by_epoch,
             name=f"renewals-by-seed-{arm}",
-            place=in_turn(number),
             title=f"Renewals of {arm} by seed",
             caption=(
                 f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
@@ -67,9 +69,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
                 f"{arm} (right).{hidden}"
             ),
             alt="Map of renewed filters, one row a seed, one column an epoch.",
-            size=NARROW,
-            arm=arm,
-            as_printed=True,
             draw=partial(_draw_seeds, results, cell, arm, part),
         )
 

@@ -83,7 +83,7 @@ def held_back(results: Results, panel: Panel) -> Iterator[Drawing]:
             f"{wording.count(before.numbers.n, 'seed')}, those at {chosen.half} places of the study's list. Gain on "
             f"the seeds that chose {wording.points(before.numbers.mean_difference)} points {brackets(before)}; on "
             f"those shown {wording.points(after.numbers.mean_difference)} points {brackets(after)}. Of the seeds that "
-            f"chose, {failed(chosen, before=True)}; of those shown, {failed(chosen, before=False)}. Marks above one "
+            f"chose, {failed(before)}; of those shown, {failed(after)}. Marks above one "
             "another started from the same weights and saw the same batches. In the grey band a seed has failed."
         ),
         alt="Scatter plot of test accuracy by seed, one mark an arm.",

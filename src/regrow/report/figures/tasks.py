@@ -23,8 +23,7 @@ from regrow.study.task_records import HealthRecord
 
 _INTERVAL: Final = "Line: mean, band: its 95 % t interval over the seeds"
 
-_FEW: Final = 2
-"""So many tasks are no line."""
+_FEW: Final = 2  # so many tasks are no line
 
 _IN_A_ROW: Final = 4
 

@@ -9,8 +9,7 @@ from regrow.report import wording
 from regrow.report.sweep.panels import Chosen, Panel, SweepCell
 from regrow.report.table import OUTCOMES, Table, table_of
 
-BEST: Final = 5
-"""How many cells are named on a terminal."""
+BEST: Final = 5  # how many cells are named on a terminal
 
 
 def cells_table(panel: Panel) -> Table:

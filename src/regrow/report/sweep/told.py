@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.findings import Outcome
+from regrow.report.findings import Comparison, Outcome
 from regrow.report.sentences import brackets
 from regrow.report.sweep.panels import Chosen, Panel, SweepCell
 
 _HEADLINES: Final = {**wording.HEADLINES, "unclear": "no gain shown"}
 
-_HARDLY: Final = 0.2
-"""A rank correlation nearer to 0 is called hardly any change."""
+_HARDLY: Final = 0.2  # a rank correlation nearer to 0 is called hardly any change
 
 
 def outcome(panel: Panel) -> Outcome:
@@ -41,20 +40,19 @@ def choice(panel: Panel) -> tuple[str, ...]:
     first, *others = panel.chosen
     told = [
         f"The {wording.count(len(first.choosing), 'seed')} at {first.half} places of the study's list, counted from 0, "
-        f"choose {panel.place(first.cell)}{_by(panel)}: {_gain(first, before=True)} there. {_after(first)}"
+        f"choose {panel.place(first.cell)}{_by(panel)}: {_gain(first.before)} there. {_after(first)}"
     ]
     told += [
-        f"With the halves exchanged, {panel.place(other.cell)} is chosen ({_gain(other, before=True)}) and gives "
-        f"{_gain(other, before=False)} on the others."
+        f"With the halves exchanged, {panel.place(other.cell)} is chosen ({_gain(other.before)}) and gives "
+        f"{_gain(other.after)} on the others."
         for other in others
         if other.after.numbers.n
     ]
     return tuple(told)
 
 
-def failed(chosen: Chosen, *, before: bool) -> str:
-    """How many seeds failed in a chosen cell, of those that chose (`before`) or of those held back."""
-    comparison = chosen.before if before else chosen.after
+def failed(comparison: Comparison) -> str:
+    """How many seeds failed in a chosen cell, of those that chose it or of those held back."""
     numbers = comparison.numbers
     return (
         f"{numbers.failed_b} of {numbers.both} failed under {comparison.versus}, "
@@ -66,8 +64,7 @@ def _by(panel: Panel) -> str:
     return "" if panel.against_baseline else " by the gain over the baseline"
 
 
-def _gain(chosen: Chosen, *, before: bool) -> str:
-    comparison = chosen.before if before else chosen.after
+def _gain(comparison: Comparison) -> str:
     return f"{wording.points(comparison.numbers.mean_difference)} points {brackets(comparison)}"
 
 
@@ -75,8 +72,8 @@ def _after(chosen: Chosen) -> str:
     if not chosen.after.numbers.n:
         return "No seed that was held back has ended under both arms yet."
     return (
-        f"On the {wording.count(len(chosen.held_back), 'seed')} held back it gives {_gain(chosen, before=False)}. "
-        f"Of the seeds that chose, {failed(chosen, before=True)}; of those held back, {failed(chosen, before=False)}."
+        f"On the {wording.count(len(chosen.held_back), 'seed')} held back it gives {_gain(chosen.after)}. "
+        f"Of the seeds that chose, {failed(chosen.before)}; of those held back, {failed(chosen.after)}."
     )
 
 
