@@ -145,17 +145,17 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
         except StoreError as error:
             listed.append({"name": str(file.parent), "summary": f"cannot be read: {error}"})
             continue
-        arms = ", ".join(arm.label for arm in results.study.arms)
-        ended, expected = len(results.trials), results.study.trials
+        labels = [arm.label for arm in results.study.arms]
+        seeds, ended, expected = len(results.study.seeds), len(results.trials), results.study.trials
         listed.append(
             {
                 "name": str(file.parent),
                 "study": results.study.name,
-                "arms": [arm.label for arm in results.study.arms],
-                "seeds": len(results.study.seeds),
+                "arms": labels,
+                "seeds": seeds,
                 "ended": ended,
                 "expected": expected,
-                "summary": f"{results.study.name}; {arms}; {len(results.study.seeds)} seeds; "
+                "summary": f"{results.study.name}; {', '.join(labels)}; {seeds} seeds; "
                 f"{ended} of {expected} trials ended",
             }
         )

@@ -16,7 +16,6 @@ from regrow.report.drawing import Drawing, file_name
 from regrow.report.effort import effort
 from regrow.report.findings import StudySummary
 from regrow.report.partner_tables import partner_tables
-from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.tables import cells_table, panels_table
 from regrow.report.table import arms_table, as_markdown, paired_table
 from regrow.report.task_tables import rates_table
@@ -44,7 +43,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     try:
         into.mkdir(parents=True, exist_ok=True)
         for panel in found.panels:
-            put(f"{_file(panel)}.md", as_markdown(cells_table(panel)))
+            suffix = "" if panel.key == "base" else f"-{file_name(panel.key)}"
+            put(f"sweep{suffix}.md", as_markdown(cells_table(panel)))
         if len(found.panels) > 1:
             put("panels.md", as_markdown(panels_table(found.panels)))
         if (own := rates_table(results)).rows:
@@ -79,10 +79,6 @@ def _readme(results: Results, found: StudySummary, figures: Sequence[Drawing]) -
         command=command,
         document=json.dumps(results.study.document, indent=1, ensure_ascii=False),
     )
-
-
-def _file(panel: Panel) -> str:
-    return "sweep" if panel.key == "base" else f"sweep-{file_name(panel.key)}"
 
 
 def _portable(environment: Mapping[str, object]) -> dict[str, object]:

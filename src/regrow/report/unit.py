@@ -38,15 +38,13 @@ class Unit:
         """Write a difference of two, with its sign."""
         if not self.lower:
             return wording.points(number)
-        return wording.NOTHING if number is None else _error(number, _DIGITS)
+        return wording.NOTHING if number is None else _error(number)
 
     def interval(self, low: float | None, high: float | None) -> str:
         """Write the two ends of an interval of a difference; an end that is not 0 is never written as 0."""
         if not self.lower:
             return wording.interval(low, high)
-        if low is None or high is None:
-            return wording.NOTHING
-        return f"{_end(low)} to {_end(high)}"
+        return wording.interval(low, high, write=_error, digits=_DIGITS, most=6)
 
     def is_better(self, low: float | None, high: float | None) -> bool:
         """Whether an interval of differences lies on the better side of 0."""
@@ -88,14 +86,7 @@ ERROR: Final = Unit(
 """Mean squared errors, in the unit of the target squared: less is better."""
 
 
-def _error(number: float, digits: int) -> str:
+def _error(number: float, *, digits: int = _DIGITS) -> str:
     if abs(number) >= _LARGE:
         return f"{number:+.3g}".replace("-", wording.MINUS)
     return wording.signed(number, digits=digits)
-
-
-def _end(end: float) -> str:
-    digits = _DIGITS
-    while end and float(f"{end:.{digits}f}") == 0.0 and digits < 6:
-        digits += 1
-    return _error(end, digits)

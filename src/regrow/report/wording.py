@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 NOTHING: Final = "\N{EN DASH}"  # stands where no number is possible
@@ -42,11 +42,25 @@ def signed(number: float, *, digits: int = 1) -> str:
     return (MINUS if number < 0 else "+") + written
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Write the ends of an interval in points; one that is not 0 is never written as 0.0, for 0 decides the verdict."""
+def interval(
+    low: float | None,
+    high: float | None,
+    *,
+    write: Callable[..., str] = points,
+    digits: int = 1,
+    most: int = 4,
+) -> str:
+    """Write the two ends; one that is not 0 is never written as 0, for 0 decides the verdict: it gets `most` digits."""
     if low is None or high is None:
         return NOTHING
-    return f"{_end(low)} to {_end(high)}"
+
+    def written(end: float) -> str:
+        own = digits
+        while end and not write(end, digits=own).strip("0.") and own < most:
+            own += 1
+        return write(end, digits=own)
+
+    return f"{written(low)} to {written(high)}"
 
 
 def p_value(p: float | None) -> str:
@@ -94,13 +108,6 @@ def unbroken(text: str) -> str:
     for plain in (" %", "p = ", "p < ", "n = "):
         text = text.replace(plain, plain.replace(" ", "\N{NO-BREAK SPACE}"))
     return text
-
-
-def _end(end: float) -> str:
-    digits = 1
-    while end and float(f"{100 * end:.{digits}f}") == 0.0 and digits < 4:
-        digits += 1
-    return points(end, digits=digits)
 
 
 def _signless(number: float, digits: int) -> str:

@@ -15,14 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import NARROW, PHONE, WIDE, Drawing
-from regrow.report.figures.axes import (
-    accuracy_axis,
-    is_narrow,
-    legend_above,
-    quartiles,
-    shortened,
-    shown,
-)
+from regrow.report.figures import axes
 from regrow.report.figures.style import INK, QUIET, arm_styles, many_arms, narrow_arms
 from regrow.report.judged import judged_by
 from regrow.study.results import Results
@@ -74,7 +67,7 @@ def _draw(
     results: Results, cell: str, values: Mapping[str, list[float]], figure: FigureBase
 ) -> None:
     ax = figure.add_subplot()
-    failed = accuracy_axis(ax, results, cell)
+    failed = axes.accuracy_axis(ax, results, cell)
     styles = arm_styles(results)
     low, high = ax.get_ylim()
     for index, (label, own) in enumerate(values.items()):
@@ -83,7 +76,7 @@ def _draw(
         # Beside the marks, not around them: seeds fall into two groups, those that learnt and
         # those that failed, and a box across the gap would be all that one sees.
         x = index + _BOX
-        low_quarter, middle, high_quarter = quartiles(own)
+        low_quarter, middle, high_quarter = axes.quartiles(own)
         ax.vlines(x, min(own), max(own), color=QUIET, lw=0.8, zorder=2)
         ax.vlines(x, low_quarter, high_quarter, color=QUIET, lw=2.4, zorder=2)
         ax.plot([x], [middle], marker="o", ms=3.4, mfc="white", mec=INK, mew=0.8, zorder=4)
@@ -94,17 +87,17 @@ def _draw(
             clip_on=False,
         )  # fmt: skip
     _label_arms(ax, values, figure, name=judged_by(results.study.stream).unit.name)
-    legend_above(ax, failed)
+    axes.legend_above(ax, failed)
 
 
 def _label_arms(
     ax: Axes, values: Mapping[str, list[float]], figure: FigureBase, *, name: str
 ) -> None:
-    crowded = len(values) > (4 if is_narrow(figure) else 8)
+    crowded = len(values) > (4 if axes.is_narrow(figure) else 8)
     names = [
-        f"{shown(shortened(label, 18)).strip()} (n={len(own)})"
+        f"{axes.shown(axes.shortened(label, 18)).strip()} (n={len(own)})"
         if crowded
-        else "\n".join(textwrap.wrap(shown(label), 12, max_lines=2, placeholder="…"))
+        else "\n".join(textwrap.wrap(axes.shown(label), 12, max_lines=2, placeholder="…"))
         + f"\n (n={len(own)})"
         for label, own in values.items()
     ]

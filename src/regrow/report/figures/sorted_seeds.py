@@ -20,19 +20,11 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import PHONE, WIDE, Drawing
-from regrow.report.figures.axes import (
-    accuracy_axis,
-    inches,
-    is_narrow,
-    legend_above,
-    seed_order,
-    shown,
-)
+from regrow.report.figures import axes
 from regrow.report.figures.style import FAINT, arm_styles
 from regrow.report.judged import judged_by
-from regrow.report.sentences import brackets
 from regrow.report.sweep.panels import Chosen, Panel
-from regrow.report.sweep.told import failed
+from regrow.report.sweep.told import failed, gain
 from regrow.study.results import Results
 
 _NUMBERED = 4.2  # seed numbers to an inch that fit below the axis
@@ -41,7 +33,7 @@ _NARROW = (PHONE, 3.6)
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """Every seed's accuracy, in every cell."""
-    seeds = seed_order(results, cell)
+    seeds = axes.seed_order(results, cell)
     arms = [results.arm(cell, arm.label) for arm in results.study.arms]
     paired = sum(all(seed in trials for trials in arms) for seed in seeds)
     judged = judged_by(results.study.stream)
@@ -78,13 +70,11 @@ def held_back(results: Results, panel: Panel) -> Iterator[Drawing]:
         title="The chosen cell, seed by seed, on the seeds that did not choose it",
         caption=(
             f"{judged_by(results.study.stream).title} of the {wording.count(after.numbers.both, 'seed')} held back, "
-            f"sorted by the accuracy under "
-            f"{after.versus}, at {panel.place(chosen.cell)}: the cell with the largest mean gain over the other "
-            f"{wording.count(before.numbers.n, 'seed')}, those at {chosen.half} places of the study's list. Gain on "
-            f"the seeds that chose {wording.points(before.numbers.mean_difference)} points {brackets(before)}; on "
-            f"those shown {wording.points(after.numbers.mean_difference)} points {brackets(after)}. Of the seeds that "
-            f"chose, {failed(before)}; of those shown, {failed(after)}. Marks above one "
-            "another started from the same weights and saw the same batches. In the grey band a seed has failed."
+            f"sorted by the accuracy under {after.versus}, at {panel.place(chosen.cell)}: the cell with the largest "
+            f"mean gain over the other {wording.count(before.numbers.n, 'seed')}, those at {chosen.half} places of the "
+            f"study's list. Gain on the seeds that chose {gain(before)}; on those shown {gain(after)}. Of the seeds "
+            f"that chose, {failed(before)}; of those shown, {failed(after)}. Marks above one another started from the "
+            "same weights and saw the same batches. In the grey band a seed has failed."
         ),
         alt="Scatter plot of test accuracy by seed, one mark an arm.",
         size=WIDE,
@@ -108,9 +98,9 @@ def _part(results: Results, chosen: Chosen) -> Results:
 def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     """Draw the marks of all trials of a cell; crashed ones measured nothing and are crosses at the lower edge."""
     ax = figure.add_subplot()
-    judged, seeds = judged_by(results.study.stream), seed_order(results, cell)
+    judged, seeds = judged_by(results.study.stream), axes.seed_order(results, cell)
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
-    failed = accuracy_axis(ax, results, cell)
+    failed = axes.accuracy_axis(ax, results, cell)
     # A thin line through all marks of a seed leads the eye from arm to arm.
     reached = [judged.drawn(results.arm(cell, arm.label)) for arm in results.study.arms]
     for seed in seeds:
@@ -119,15 +109,15 @@ def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     arms = [_draw_arm(ax, results, cell, index, place) for index in range(len(results.study.arms))]
     ax.set_xlim(0.3, len(seeds) + 0.7)
     ax.grid(visible=False, axis="x")
-    gap = "\n" if is_narrow(figure) else " "
-    by = f"sorted by{gap}{judged.unit.name} under {shown(results.study.baseline).strip()}"
-    if len(seeds) <= _NUMBERED * inches(figure):
+    gap = "\n" if axes.is_narrow(figure) else " "
+    by = f"sorted by{gap}{judged.unit.name} under {axes.shown(results.study.baseline).strip()}"
+    if len(seeds) <= _NUMBERED * axes.inches(figure):
         ax.set_xticks(range(1, len(seeds) + 1), [str(seed) for seed in seeds])
         ax.tick_params(axis="x", length=0)
         ax.set_xlabel(f"Seed number, {by}")
     else:
         ax.set_xlabel(f"Rank of the seed, {by}")
-    legend_above(ax, [*arms, *failed])
+    axes.legend_above(ax, [*arms, *failed])
 
 
 def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int, int]) -> Artist:
@@ -145,7 +135,7 @@ def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int
         look = {"mfc": "white", "mew": 0.9, "zorder": 3}
     (drawn,) = ax.plot(
         [place[seed] + shift for seed in known], list(known.values()), ls="none",
-        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, label=shown(label), **look,
+        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, label=axes.shown(label), **look,
     )  # fmt: skip
     crashed = [place[seed] + shift for seed in trials if seed not in known]
     if crashed:  # an empty unclipped line would reach to the figure's corner in the layout

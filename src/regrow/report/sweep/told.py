@@ -40,11 +40,11 @@ def choice(panel: Panel) -> tuple[str, ...]:
     first, *others = panel.chosen
     told = [
         f"The {wording.count(len(first.choosing), 'seed')} at {first.half} places of the study's list, counted from 0, "
-        f"choose {panel.place(first.cell)}{_by(panel)}: {_gain(first.before)} there. {_after(first)}"
+        f"choose {panel.place(first.cell)}{_by(panel)}: {gain(first.before)} there. {_after(first)}"
     ]
     told += [
-        f"With the halves exchanged, {panel.place(other.cell)} is chosen ({_gain(other.before)}) and gives "
-        f"{_gain(other.after)} on the others."
+        f"With the halves exchanged, {panel.place(other.cell)} is chosen ({gain(other.before)}) and gives "
+        f"{gain(other.after)} on the others."
         for other in others
         if other.after.numbers.n
     ]
@@ -60,19 +60,20 @@ def failed(comparison: Comparison) -> str:
     )
 
 
+def gain(comparison: Comparison) -> str:
+    """The mean gain of a chosen cell, and how sure it is."""
+    return f"{wording.points(comparison.numbers.mean_difference)} points {brackets(comparison)}"
+
+
 def _by(panel: Panel) -> str:
     return "" if panel.against_baseline else " by the gain over the baseline"
-
-
-def _gain(comparison: Comparison) -> str:
-    return f"{wording.points(comparison.numbers.mean_difference)} points {brackets(comparison)}"
 
 
 def _after(chosen: Chosen) -> str:
     if not chosen.after.numbers.n:
         return "No seed that was held back has ended under both arms yet."
     return (
-        f"On the {wording.count(len(chosen.held_back), 'seed')} held back it gives {_gain(chosen.after)}. "
+        f"On the {wording.count(len(chosen.held_back), 'seed')} held back it gives {gain(chosen.after)}. "
         f"Of the seeds that chose, {failed(chosen.before)}; of those held back, {failed(chosen.after)}."
     )
 
