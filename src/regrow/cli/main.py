@@ -12,6 +12,11 @@ from regrow.cli.report import report
 from regrow.cli.run import run
 from regrow.cli.usage import OneLineGroup
 
+
+def _examples(*commands: str, codes: str = EXIT_CODES) -> str:
+    return "\n\n".join(["Examples:", *commands, codes])
+
+
 app = typer.Typer(
     name="regrow",
     cls=OneLineGroup,
@@ -19,12 +24,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=(
-        "Examples:\n\n"
-        "regrow run --data digits --seeds 16\n\n"
-        "regrow run studies/demo-digits.toml --out runs/demo\n\n"
-        "regrow report runs/demo\n\n"
-        f"regrow ls recipes\n\n{EXIT_CODES}"
+    epilog=_examples(
+        "regrow run --data digits --seeds 16",
+        "regrow run studies/demo-digits.toml --out runs/demo",
+        "regrow report runs/demo",
+        "regrow ls recipes",
     ),
 )
 
@@ -46,34 +50,31 @@ def _regrow(  # pyright: ignore[reportUnusedFunction] # typer calls it
 
 
 app.command(
-    epilog=(
-        "Examples:\n\n"
-        "regrow run --data digits --seeds 16 --epochs 30 --jobs 2\n\n"
+    epilog=_examples(
+        "regrow run --data digits --seeds 16 --epochs 30 --jobs 2",
         "regrow run --data craters --data-dir ../data --recipe none --recipe randomout "
-        "--recipe random --seeds 50 --set data.region=East --set randomout.threshold=1e-8\n\n"
-        "regrow run --data npz:mine.npz --model mypackage.nets:make --set model.width=8\n\n"
-        "regrow run --data digits --recipe none --recipe grafting --recipe independent --partners 2 --epochs 10\n\n"
-        "regrow run studies/demo-digits.toml --out runs/demo\n\n"
-        "A run that was stopped, by Ctrl-C or otherwise, resumes when the same command is given "
-        f"again.\n\n{EXIT_CODES}"
+        "--recipe random --seeds 50 --set data.region=East --set randomout.threshold=1e-8",
+        "regrow run --data npz:mine.npz --model mypackage.nets:make --set model.width=8",
+        "regrow run --data digits --recipe none --recipe grafting --recipe independent --partners 2 --epochs 10",
+        "regrow run studies/demo-digits.toml --out runs/demo",
+        "A run that was stopped, by Ctrl-C or otherwise, resumes when the same command is given again.",
     )
 )(run)
+app.command(epilog=_examples("regrow report runs/demo", "regrow report runs/demo --json"))(report)
 app.command(
-    epilog=f"Examples:\n\nregrow report runs/demo\n\nregrow report runs/demo --json\n\n{EXIT_CODES}"
-)(report)
-app.command(
-    epilog=(
-        "Examples:\n\nregrow inspect mypackage.nets:make --weights model.pt --data npz:batch.npz\n\n"
-        "regrow inspect mypackage.nets:make --data npz:batch.npz --html health.html\n\n"
-        "regrow inspect mypackage.nets:make --weights model.pt --data npz:batch.npz --json --fail-on dead=0.1\n\n"
-        "Exit codes: 0 done · 1 more than --fail-on allows, or the page cannot be written · 2 bad use"
+    epilog=_examples(
+        "regrow inspect mypackage.nets:make --weights model.pt --data npz:batch.npz",
+        "regrow inspect mypackage.nets:make --data npz:batch.npz --html health.html",
+        "regrow inspect mypackage.nets:make --weights model.pt --data npz:batch.npz --json --fail-on dead=0.1",
+        codes="Exit codes: 0 done · 1 more than --fail-on allows, or the page cannot be written · 2 bad use",
     )
 )(inspect)
 app.command(
-    epilog=(
-        "Examples:\n\nregrow ls recipes\n\nregrow ls recipes randomout\n\nregrow ls models --json\n\n"
-        "regrow ls runs runs/\n\n"
-        f"{EXIT_CODES}"
+    epilog=_examples(
+        "regrow ls recipes",
+        "regrow ls recipes randomout",
+        "regrow ls models --json",
+        "regrow ls runs runs/",
     )
 )(ls)
 

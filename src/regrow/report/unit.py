@@ -20,11 +20,11 @@ class Unit:
     name: str  # what one is called where it is short
     lower: bool  # less is better
     scale: float  # what a number is multiplied by where it is drawn
-    of_value: str  # behind the heading or the axis of values
-    of_difference: str  # behind the heading of differences
-    of_drawn_difference: str  # behind the axis of differences
-    sign: str  # behind a value in a sentence
-    apart: str  # behind a difference in a sentence
+    of_value: str = ""  # behind the heading or the axis of values
+    of_difference: str = ""  # behind the heading of differences
+    of_drawn_difference: str = ""  # behind the axis of differences
+    sign: str = ""  # behind a value in a sentence
+    apart: str = ""  # behind a difference in a sentence
 
     def value(self, number: float | None) -> str:
         """Write a number."""
@@ -73,16 +73,7 @@ ACCURACY: Final = Unit(
 )
 """Shares of right answers, 0 to 1: written in percent, differences in percentage points."""
 
-ERROR: Final = Unit(
-    name="error",
-    lower=True,
-    scale=1.0,
-    of_value="",
-    of_difference="",
-    of_drawn_difference="",
-    sign="",
-    apart="",
-)
+ERROR: Final = Unit(name="error", lower=True, scale=1.0)
 """Mean squared errors, in the unit of the target squared: less is better."""
 
 
