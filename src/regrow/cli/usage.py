@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import typer
@@ -17,23 +17,10 @@ _UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
 class OneLineGroup(TyperGroup):
     """Commands that tell a mistake in one line, with the value that came: a log or a narrow terminal breaks frames."""
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, *args: Any, **options: Any) -> Any:
         """Parse and run."""
-
-        def run() -> Any:
-            return super(OneLineGroup, self).main(
-                args, prog_name, complete_var, False, windows_expand_args, **extra
-            )
-
-        if not standalone_mode:
+        run = partial(super().main, *args, **{**options, "standalone_mode": False})
+        if not options.get("standalone_mode", True):
             return run()
         try:
             code = run()

@@ -114,7 +114,9 @@ def rates_table(results: Results) -> Table:
     judged = judged_by(results.study.stream)
     unit = judged.unit
     baseline, fresh = results.study.baseline, fresh_arm(results)
-    rows = sorted(at_their_rates(results), key=lambda row: _place(unit, row.after))
+    rows = sorted(
+        at_their_rates(results), key=lambda row: (row.after is None, -unit.worth(row.after or 0.0))
+    )
     kept = ""
     if fresh is not None:
         kept = f" Share of the gap: of what {fresh} is {_better(unit)} {baseline}, both at their own rates."
@@ -157,8 +159,3 @@ def _with_interval(found: Comparison | None) -> str:
     numbers, unit = found.numbers, found.unit
     ends = unit.interval(numbers.low, numbers.high)
     return f"{unit.difference(numbers.mean_difference)} [{ends}]"
-
-
-def _place(unit: Unit, number: float | None) -> tuple[bool, float]:
-    """Where an arm stands: the best first, those of which nothing is known last."""
-    return (True, 0.0) if number is None else (False, -unit.worth(number))
