@@ -1,0 +1,41 @@
+"""The house stays small enough to be read: no file is long, and inside a docstring is a line, not a form."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "regrow"
+LONGEST = 400
+FORM = re.compile(r"^(Args|Attributes|Returns|Raises):$", re.MULTILINE)
+
+
+def _inside() -> list[Path]:
+    """The files of which nobody imports anything: those that pydoclint leaves out."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    left_out = re.compile(tools["pydoclint"]["exclude"])
+    files = sorted(SRC.rglob("*.py"))
+    return [each for each in files if left_out.search(each.relative_to(ROOT).as_posix())]
+
+
+def _forms(file: Path) -> Iterator[str]:
+    """Docstrings that describe arguments one by one."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if FORM.search(ast.get_docstring(node) or ""):
+                yield f"{file.relative_to(SRC)}: {node.name}"
+
+
+def test_no_file_is_long() -> None:
+    lengths = {each: each.read_text().count("\n") for each in SRC.rglob("*.py")}
+    assert {each.name: lines for each, lines in lengths.items() if lines >= LONGEST} == {}
+
+
+def test_inside_a_docstring_is_a_line_and_what_a_field_means_stands_beside_it() -> None:
+    inside = _inside()
+    assert len(inside) > 200
+    assert [form for file in inside for form in _forms(file)] == []
