@@ -30,10 +30,11 @@ def docstring_lines(tree: ast.Module) -> set[int]:
     """The lines of all docstrings of modules, classes and functions."""
     found: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                first = node.body[0]
-                found |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            first = node.body[0]
+            found |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
     return found
 
 
@@ -56,9 +57,9 @@ def sources(commit: str | None) -> dict[str, str]:
     """Every file of the package by its path in it, of a commit or of the tree."""
     if commit is None:
         return {str(each.relative_to(SRC)): each.read_text() for each in SRC.rglob("*.py")}
-    packed = subprocess.run(
-        ["git", "archive", commit, "src/regrow"], cwd=SRC.parents[1], capture_output=True, check=True
-    ).stdout
+    command = ["git", "archive", commit, "src/regrow"]
+    root = SRC.parents[1]
+    packed = subprocess.run(command, cwd=root, capture_output=True, check=True).stdout  # noqa: S603
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         return {
             each.name.removeprefix("src/regrow/"): archive.extractfile(each).read().decode()

@@ -1,12 +1,17 @@
-"""The house stays small enough to be read: no file is long, and inside a docstring is a line, not a form."""
+"""The house stays small enough to be read: no file is long; inside, a docstring is a line, and outside it says all."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from regrow import functional
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "regrow"
@@ -25,9 +30,10 @@ def _inside() -> list[Path]:
 def _forms(file: Path) -> Iterator[str]:
     """Docstrings that describe arguments one by one."""
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if FORM.search(ast.get_docstring(node) or ""):
-                yield f"{file.relative_to(SRC)}: {node.name}"
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if node.name not in functional.__all__ and FORM.search(ast.get_docstring(node) or ""):
+            yield f"{file.relative_to(SRC)}: {node.name}"
 
 
 def test_no_file_is_long() -> None:
@@ -39,3 +45,13 @@ def test_inside_a_docstring_is_a_line_and_what_a_field_means_stands_beside_it() 
     inside = _inside()
     assert len(inside) > 200
     assert [form for file in inside for form in _forms(file)] == []
+
+
+@pytest.mark.parametrize("name", functional.__all__)
+def test_a_formula_says_all_wherever_it_stands(name: str) -> None:
+    formula = getattr(functional, name)
+    for section in ("Args", "Returns"):
+        assert f"\n{section}:\n" in (inspect.getdoc(formula) or "")
+    for argument in inspect.signature(formula).parameters:
+        told = rf"^ {{4}}(\w+, )*{argument}(, \w+)*: "
+        assert re.search(told, inspect.getdoc(formula) or "", re.MULTILINE), argument

@@ -26,10 +26,8 @@ class StepBounds:
     """Bounds of the coming steps of one optimizer: of plain descent by what it adds up, of Adam by what it divides by.
 
     What the optimizer keeps is looked at once. From then on each bound follows from the last one, as long as nobody but
-    the optimizer writes there: torch counts writes.
-
-    Args:
-        optimizer: A `torch.optim.SGD`, `Adam` or `AdamW`; of every other one, a subclass too, nothing is known.
+    the optimizer writes there: torch counts writes. Nothing is known of an optimizer that is none of `torch.optim.SGD`,
+    `Adam` and `AdamW` themselves.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -40,11 +40,7 @@ class Steps(Protocol):
 
 
 class OptimizerWatch:
-    """Calls before and after every step of one optimizer.
-
-    Attributes:
-        optimizer: The bare torch optimizer.
-    """
+    """Calls before and after every step of one optimizer."""
 
     def __init__(self, optimizer: Optimizer, surgeon: OptimizerSurgeon | None) -> None:
         self.optimizer = optimizer  # the bare torch optimizer

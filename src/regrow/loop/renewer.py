@@ -49,21 +49,14 @@ class _Occasion:
 
 
 class Renewer:
-    """Holds what a renewal writes to.
-
-    Attributes:
-        host: The model in its training, with its layers and copies.
-        surgeons: One for each optimizer whose state is edited.
-        newest: Says what layers heard; None where nobody must know.
-        holders: Who keeps entries of the model at 0, of all recipes on it.
-    """
+    """Holds what a renewal writes to."""
 
     def __init__(
         self,
         renewal: Renewal,  # masks to edits
-        host: Host,
+        host: Host,  # the model in its training, with its layers and copies
         *,
-        surgeons: Sequence[OptimizerSurgeon],
+        surgeons: Sequence[OptimizerSurgeon],  # one for each optimizer whose state is edited
         calibration: Calibration | None,  # needed by a renewal with ``preserve``
         newest: NewestPass | None,  # says what layers heard, for a renewal that must know
         # Says what readers receive, for a renewal that moves means as the criterion remembers them.
@@ -71,7 +64,7 @@ class Renewer:
         # Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
         drops: bool,
         reset_state: bool,  # give renewed entries the optimizer state of fresh ones
-        holders: Collection[AbsentFilters],
+        holders: Collection[AbsentFilters],  # who keeps entries at 0, of all recipes on the model
     ) -> None:
         self._renewal, self.host = renewal, host
         self.surgeons, self.newest = surgeons, newest

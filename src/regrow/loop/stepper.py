@@ -40,10 +40,6 @@ class Stepper:
 
     What only some need is chosen by `regrow.loop.assembly`, once: a drop phase, passes that are read, a protection,
     several optimizers. `regrow.loop.saved_state` saves it and loads it.
-
-    Attributes:
-        report: What happened so far.
-        state: What the recipe remembers.
     """
 
     recipe: Recipe  # what to do
@@ -92,7 +88,7 @@ class Stepper:
         self._reads_weights = Signal.WEIGHTS in criterion.needs
         self._outgoing = OutgoingSizes.asked_by(criterion, self.layers)
         self.counts = {path: layer.filters.count for path, layer in self.layers.items()}
-        self.state = initial_state(self.recipe, self.counts)
+        self.state = initial_state(self.recipe, self.counts)  # what the recipe remembers
         self.report = Report(recipe=self.recipe.info.name, layers={}, notes=self.notes)
         self._list(self.working.now())
         self._ask_for_passes()

@@ -88,11 +88,9 @@ class MomentFamily(Family):
         group: Options,
         into: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """What to add to a parameter, after a step, for each unit of the first moment.
+        """What to add to a parameter, after a step, for each unit of the first moment; `theirs` is from `common`.
 
-        Args:
-            theirs: By `common`.
-            into: Two tensors of the shape of `second` to work in; the second of them may be what is returned.
+        `into` are two tensors of the shape of `second` to work in; the second of them may be what is returned.
         """
         del into
         prepared = self.prepared(second, group=group)
