@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import regrow
 from regrow.errors import ConfigError, NoEffectWarning
-from regrow.schedule import AtSteps, Clock, Cycles, Every
+from regrow.schedule import AtSteps, Clock, Cycles, Every, Schedule
 
 
 def _due(schedule: Every, steps: int, **clock: int) -> list[int]:
@@ -209,3 +210,34 @@ def test_a_method_of_earlier_versions_says_what_is_in_its_place(old: str, new: s
         getattr(bound, old)
     assert not hasattr(bound, "others")
     assert copy.copy(bound) == bound
+
+
+class Methods(Schedule):
+    """Binds to what a bound schedule was in earlier versions."""
+
+    last_step = None
+
+    def bind(self, clock: Clock, *, where: str) -> Any:
+        return self
+
+    def due(self, step: int) -> bool:
+        return step == 3
+
+
+def test_a_schedule_of_earlier_versions_is_refused_before_training() -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2)
+    )
+    recipe = regrow.RandomOut(confirm="gradient", active_fraction=1.0).with_parts(when=Methods())
+    with pytest.raises(ConfigError, match=r"Methods.bind must give a .*BoundSchedule\(steps="):
+        regrow.attach(
+            recipe,
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            example_inputs=torch.zeros(2, 1, 8, 8),
+        )
+
+
+def test_steps_may_be_numpy_s_integers_where_a_network_is_reduced() -> None:
+    bound = Cycles(s1=3, s2=2, cycles=1, unit="steps").bind(Clock(), where="test")
+    assert [step for step in np.arange(8) if step in bound.reduced] == [3, 4]

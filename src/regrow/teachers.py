@@ -30,6 +30,12 @@ class Teachers:
         weight: Factor of the loss, at least 0.
         cache: Number of examples whose logits are kept, by index; None keeps none.
 
+    Attributes:
+        models: The teachers.
+        temperature: As given.
+        combine: As given.
+        weight: As given.
+
     Edge cases:
         Half precision: teachers follow autocast like any other network; the loss is computed in float32 at least.
         There is nothing to save: the cache is computed again. What a network gives for an image may depend on the

@@ -28,6 +28,21 @@ def test_help_loads_nothing_heavy() -> None:
     assert "Exit codes:" in found.stdout
 
 
+def test_a_mistake_does_not_wait_for_torch() -> None:
+    program = (
+        "import sys; from regrow.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, "run", "no-such-study.toml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "2 False\n"
+    assert "no-such-study.toml" in found.stderr
+
+
 @pytest.mark.parametrize("which", [[], ["repr"]])
 def test_recipes_are_listed_without_torch(which: list[str]) -> None:
     """With their settings and where they depart from their papers."""

@@ -27,6 +27,7 @@ from regrow.study.stream import (
     Stationary,
     WarmStart,
 )
+from regrow.study.task_stream import TaskStream
 
 CLASSES = 3
 N, M, SHAPE = 14, 5, (2, 2, 3)
@@ -504,3 +505,8 @@ def test_units_of_the_target_are_on_as_often_as_the_threshold_says() -> None:
     # 0.0392. Seeds differ in their units: within a sixth of it.
     assert float((labels.square()).mean()) == pytest.approx(100 * 0.0392 + 1, rel=0.17)
     assert torch.equal(labels, labels.round())
+
+
+def test_an_epoch_knows_its_task() -> None:
+    stream = TaskStream(tasks=3, epochs=2)
+    assert [stream.task_of(epoch) for epoch in range(1, 7)] == [1, 1, 2, 2, 3, 3]

@@ -57,9 +57,11 @@ class PassTensors:
         return found
 
     def sums(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:
-        """Sums over some of the examples, evenly spaced; `over` as in `ends_of_a_few`, or () for a single example."""
-        # By channel the sum, the sum of sizes and the number of positive values, (3, *sizes) float64; and how many
-        # values were summed in all.
+        """Sums over some of the examples, evenly spaced; `over` as in `ends_of_a_few`, or () for a single example.
+
+        By channel the sum, the sum of sizes and the number of positive values, (3, *sizes) float64; and how many values
+        were summed in all.
+        """
         key = self._key(x, over)
         found = self._sums.get(key)
         if found is None:

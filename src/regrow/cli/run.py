@@ -171,13 +171,8 @@ def run(
     The arms of one seed start from the same weights and see the same batches.
     """
     from regrow.lab.config import Overrides, load_plan
-    from regrow.lab.engines.choice import check_device, choose
-    from regrow.lab.environment import environment
-    from regrow.lab.preflight import preflight
     from regrow.lab.worker import WorkerSettings
     from regrow.logs.named import log_named
-    from regrow.study.store import Store, engine_of
-    from regrow.study.trials import of_cells
 
     # Everything that can be checked before the first trial runs. What a user's module prints goes to stderr; results
     # alone go to stdout.
@@ -208,6 +203,13 @@ def run(
             working_dir=working_dir,
             device=device,
         )
+        # With torch, which takes seconds: a mistake above does not wait for it, and who stops it is told.
+        from regrow.lab.engines.choice import check_device, choose
+        from regrow.lab.environment import environment
+        from regrow.lab.preflight import preflight
+        from regrow.study.store import Store, engine_of
+        from regrow.study.trials import of_cells
+
         if cluster is None:  # what the nodes have is theirs
             check_device(device)
         specs = of_cells(asked.trials, tuple(only or ()), among=asked.cells)

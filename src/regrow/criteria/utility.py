@@ -225,7 +225,7 @@ class Utility(LifeAverage):
         return self.decay * state[_CENTRE] / whole, (1.0 - self.decay) / whole
 
     def means_of(self, state: CriterionState) -> dict[int, Tensor]:
-        """By the units' ages; nan where a unit was never seen."""
+        """What units give on the average, by outlet, corrected by their ages; nan where a unit was never seen."""
         found: dict[int, Tensor] = {}
         for key, value in state.items():
             if key.startswith(_MEAN):

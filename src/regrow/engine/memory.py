@@ -26,7 +26,7 @@ class Rows:
         self,
         shapes: dict[str, torch.Size],  # of one network's tensors, by name
         *,
-        networks: int,  # n
+        networks: int,  # N
         dtype: torch.dtype,  # of the numbers
         device: torch.device,  # where they are
     ) -> None:
@@ -34,9 +34,8 @@ class Rows:
         sizes = [-(-math.prod(shape) // ALIGNED) * ALIGNED for shape in shapes.values()]
         starts = list(accumulate(sizes, initial=0))
         self._parts = dict(zip(shapes, map(slice, starts, starts[1:]), strict=True))
-        # The gaps hold 0, have gradient 0 and state 0, and so stay 0 under every optimizer that goes over a whole row
-        # at once.
-        # (N, P); between the tensors a few zeros that belong to nobody.
+        # (N, P); between the tensors a few zeros that belong to nobody. These gaps hold 0, have gradient 0 and state 0,
+        # and so stay 0 under every optimizer that goes over a whole row at once.
         self.flat = torch.zeros(networks, starts[-1], dtype=dtype, device=device)
 
     @property

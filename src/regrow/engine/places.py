@@ -23,8 +23,8 @@ class Places:
     and each product a plain matrix product. On other devices one call does all networks (`batched`).
     """
 
-    networks: int  # n
-    samples: int  # b, of the whole batch
+    networks: int  # N
+    samples: int  # B, of the whole batch
     tile: int  # samples that a convolution should work on at once (`samples_of_tile`)
     batched: bool  # one call for all networks
     device: torch.device  # where the numbers are

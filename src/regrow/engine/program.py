@@ -26,9 +26,12 @@ from regrow.nn.neighbours import has_hooks
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a network computes, without its weights: steps in their order; modules that change nothing are left out.
+    """What a network computes, without its weights.
 
     Two networks with equal programs can be trained side by side in one `Stack`.
+
+    Attributes:
+        steps: In the order of the forward pass; modules that change nothing are left out.
 
     Examples:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
@@ -70,6 +73,11 @@ def program_of(model: nn.Module) -> Program:
         UnsupportedError: The network cannot be traced, is no chain, holds a layer that the engine has no arithmetic
             for, or has parameters that are frozen, shared, or not part of the chain. The message names the module and
             why; such a network is trained as a plain module.
+
+    Examples:
+        >>> program_of(nn.Sequential(nn.Conv2d(1, 4, 3, dilation=2)))
+        Traceback (most recent call last):
+        regrow.engine.describe.UnsupportedError: the engine cannot run '0': dilation must be (1, 1), got (2, 2)
     """
     for path, module in model.named_modules():
         # Containers are not called by the engine: a hook on one would be passed over without a word.

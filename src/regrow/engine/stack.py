@@ -45,6 +45,11 @@ class Stack:
     Edge cases:
         A network that the engine cannot run: an UnsupportedError. Networks that differ in their tensors: a ShapeError.
 
+    Attributes:
+        program: What they compute.
+        models: The networks.
+        memory: Their parameters, gradients and buffers.
+
     Examples:
         >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(3)]
         >>> stack = Stack(nets)
@@ -95,7 +100,8 @@ class Stack:
         """The loss of each network, and its gradients in place of those that were there.
 
         Args:
-            images: (N, B, C, H, W), or (B, C, H, W) for all networks; with (F,) at the end for a first dense layer.
+            images: (N, B, C, H, W), or (B, C, H, W) for all networks; (F,) instead of (C, H, W) for a first dense
+                layer.
             labels: Classes, or numbers for a squared loss, (N, B) or (B,).
             reduction: ``mean`` or ``sum`` over the samples.
             rates: A learning rate for each network; needed with `folded`.
@@ -103,10 +109,14 @@ class Stack:
                 They have no gradient then: their ``grad`` is None.
 
         Returns:
-            Loss (N,), and how many predictions are right, (N,) int64, of numbers none. New tensors, on their device.
+            Loss (N,), and how many predictions are right, (N,) int64, of numbers none. New tensors, on the networks'
+            device.
 
         Raises:
             ShapeError: Images or labels do not fit.
+
+        Edge cases:
+            `folded` without a rate for each network, or with something that is no dense layer: a ConfigError.
         """
         with torch.no_grad():
             # The plan of one size of batch has memory of that size: the last, smaller batch of an epoch has one of its
@@ -160,9 +170,18 @@ class Stack:
             plan.backward()
 
     def heard(self, path: str, network: int) -> Tensor:
-        """What a layer with weights was called with in the last call of `gradients` or `learn`.
+        """What a layer was called with in the last call of `gradients` or `learn`.
 
-        (B, C, H, W), or (B, F), as torch's layer would have been called; the next call overwrites it.
+        Args:
+            path: Of a layer with weights.
+            network: Which network's.
+
+        Returns:
+            (B, C, H, W), or (B, F), as torch's layer would have been called. The stack's own memory, which the next
+            call overwrites.
+
+        Raises:
+            ConfigError: `gradients` was not called yet.
         """
         if self._last is None:
             raise ConfigError("heard needs a pass before it: call gradients (Stack)")

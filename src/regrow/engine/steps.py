@@ -16,8 +16,8 @@ class Step:
 class Conv2dStep(Step):
     """A convolution with one group and zeros around its input."""
 
-    channels: int  # c of the input
-    filters: int  # o
+    channels: int  # C of the input
+    filters: int  # O
     kernel: tuple[int, int]  # height and width, pixels
     padding: tuple[int, int]  # zeros above and below, left and right, pixels
     stride: tuple[int, int] = (1, 1)  # down and to the right, pixels
@@ -34,7 +34,7 @@ class LinearStep(Step):
     """A dense layer."""
 
     features: int  # of the input
-    filters: int  # o
+    filters: int  # O
     bias: bool  # it has one
 
 
@@ -54,7 +54,7 @@ class LeakyReLUStep(Step):
 class LayerNormStep(Step):
     """Layer normalisation over the features of a dense layer."""
 
-    features: int  # f
+    features: int  # F
     eps: float  # added to the variance
     learnt: tuple[str, ...]  # which of ``weight`` and ``bias`` it has
 
@@ -80,7 +80,7 @@ class FlattenStep(Step):
 class BatchNorm2dStep(Step):
     """Batch normalisation."""
 
-    channels: int  # c
+    channels: int  # C
     eps: float  # added to the variance
     # Share of the newest batch in the running statistics; None: their plain mean over all batches.
     momentum: float | None
@@ -92,7 +92,7 @@ class BatchNorm2dStep(Step):
 class GainControl2dStep(Step):
     """Automatic gain control."""
 
-    channels: int  # c
+    channels: int  # C
     positive_gain: bool  # the gain is kept as its logarithm
     relu: bool  # negative outputs become 0
     single_position: str  # what happens to maps of one position: `regrow.nn.GainControl2d`.

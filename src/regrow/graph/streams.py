@@ -32,18 +32,33 @@ Unit = tuple[str, int]
 
 
 def is_shared(filters: Filters) -> bool:
-    """Whether a layer reads any of these filters together with others, or its readers are not all known."""
+    """Whether a layer reads any of these filters together with others, or its readers are not all known.
+
+    Args:
+        filters: The layer.
+
+    Returns:
+        True where a filter's readers are not its own.
+    """
     return bool(filters.refused) or not all(
         flag for reader in filters.readers for flags in reader.alone for flag in flags
     )
 
 
 def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
-    """The filters that are read together, channel by channel: groups of two and more, in call order.
+    """The filters that are read together, channel by channel.
 
     Two filters belong to the same stream if a layer reads both in one channel, or if an entry of a norm sees both; and
-    so on from filter to filter: behind an operation that mixes channels all are one group. Every filter is in one group
-    at most.
+    so on from filter to filter.
+
+    Args:
+        wiring: From `regrow.trace`.
+
+    Returns:
+        Groups of two filters and more, in call order; every filter is in one group at most.
+
+    Edge cases:
+        Behind an operation that mixes channels (a `LayerNorm` over them) all filters are one group.
     """
     parent: dict[Unit, Unit] = {}
 
@@ -105,8 +120,15 @@ def _heard_at(
 def as_one(filters: Filters) -> Filters:
     """A layer whose streams are renewed whole: what its filters share with their streams counts as their own.
 
-    Every channel of its readers is `Reader.alone`, and the shared norm entries are among its own; but what no filter
-    made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and entries stay.
+    Args:
+        filters: The layer.
+
+    Returns:
+        The same layer; every channel of its readers is `Reader.alone`, and the shared norm entries are among its own.
+
+    Edge cases:
+        What no filter made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and
+        entries stay as they are.
     """
     # In ``input + f(x)`` the input stays in the channel when all of its filters are gone: zeroed readers would lose it.
     kept = filters.foreign or (False,) * filters.count

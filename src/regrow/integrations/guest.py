@@ -44,7 +44,8 @@ class Guest:
     def __init__(
         self,
         recipe: Recipe | Guard | str,  # a recipe, or its name, with its defaults or with `settings`
-        # As above. ``total_steps`` and ``steps_per_epoch`` are the trainer's unless they are among them.
+        # What else `regrow.attach` is given. ``total_steps`` and ``steps_per_epoch`` are the trainer's unless they are
+        # among them.
         options: Mapping[str, Any],
         *,
         # Of a recipe that is named, as in a configuration file.
@@ -133,7 +134,7 @@ class Host:
 
     @property
     def report(self) -> Report | None:
-        """What happened so far in it."""
+        """What happened so far in the latest training; None before its first pass."""
         return None if self._guest.regrower is None else self._guest.regrower.report
 
     def on_train_end(self, *_: Any, **__: Any) -> None:

@@ -29,9 +29,10 @@ class Kept:
         return {field: list(map(asdict, records)) for field, records in self.records.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave; a field that came later is empty."""
+        """Go on from what `state_dict` gave; probes, which came later, may not be in it."""
         for field, kind in self._kinds.items():
-            self.records[field] = [kind(**each) for each in state.get(field, ())]
+            saved = state.get(field, ()) if field == "probes" else state[field]
+            self.records[field] = [kind(**each) for each in saved]
 
 
 def renewal_records(events: Sequence[Renewed], *, per_epoch: int) -> tuple[RenewalRecord, ...]:

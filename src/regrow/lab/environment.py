@@ -12,12 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 def environment() -> dict[str, object]:
     """Describe this run."""
-    program, *words = sys.argv
+    words = [os.path.basename(sys.argv[0]), *sys.argv[1:]] if sys.argv else []  # noqa: PTH119
     return {
         **versions(),
         "platform": platform.platform(),
         "cores": available_cores(),
-        "command": shlex.join([os.path.basename(program), *words]),  # noqa: PTH119
+        "command": shlex.join(words),
         "started_at": now(),
     }
 

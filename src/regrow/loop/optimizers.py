@@ -161,9 +161,8 @@ class TrainedTensors:
         self._by_module: dict[str, set[str]] = {}  # a module's own parameters, by its path
         for name in self._parameters:
             self._by_module.setdefault(_owner(name), set()).add(name)
-        self._of_norms: dict[
-            str, set[str]
-        ] = {}  # the parameters of its norm, by the name of a buffer
+        # The parameters of its norm, by the name of a buffer.
+        self._of_norms: dict[str, set[str]] = {}
         for norm in norms:
             own = {each.name for each in norm.tensors if each.is_parameter}
             for each in norm.tensors:

@@ -96,7 +96,9 @@ class Ranks:
         flat = torch.cat([each.detach().flatten() for each in several])
         everyone = torch.stack(_of_all(flat.to(_device(self.wrapper), torch.float64), group))
         parts = everyone.cpu().split([each.numel() for each in several], 1)
-        return [part.reshape(-1, *each.shape) for part, each in zip(parts, several, strict=True)]
+        return [
+            part.reshape(len(part), *each.shape) for part, each in zip(parts, several, strict=True)
+        ]
 
     @staticmethod
     def _group(wrapper: DistributedDataParallel, why: str) -> dist.ProcessGroup:

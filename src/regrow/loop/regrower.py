@@ -37,7 +37,12 @@ class Regrower:
         self.report: Report = stepper.report
 
     def tell(self, *, loss: Tensor | float) -> None:
-        """Tell the training loss of the coming step, for recipes with ``min_loss``; of ranks the mean counts."""
+        """Tell the training loss of the coming step, for recipes with ``min_loss``.
+
+        Args:
+            loss: A number or a tensor with one element. Under DistributedDataParallel each rank tells its own, and
+                their mean counts.
+        """
         self._stepper.tell(loss=loss)
 
     def boundary(self) -> None:
@@ -45,8 +50,8 @@ class Regrower:
 
         Some recipes act at such boundaries: `regrow.ShrinkPerturb` makes the network smaller before it meets new data.
         A change of the whole network is made in this call; filters are chosen in the first step behind it
-        (`regrow.schedule.AtBoundary`). Call it between two steps, on every rank, before the first one of a new task;
-        the first task of a training has no boundary before it.
+        (`regrow.schedule.AtBoundary`). Call it between two steps, before the first one of a new task; the first task of
+        a training has no boundary before it.
 
         Raises:
             ConfigError: Between `before_step` and `after_step`; or ranks differ in their number of steps or boundaries.
@@ -54,6 +59,7 @@ class Regrower:
         Edge cases:
             A recipe that has no use for boundaries takes no notice: a loop may tell all of them, whatever is attached.
             ``report.boundaries`` counts them in any case, in a dry run too. After `detach` nothing happens.
+            Every rank must tell the same boundaries.
             Each call counts: two of them without a step between them are two boundaries, with draws of their own.
         """
         if self._begun:
@@ -68,8 +74,15 @@ class Regrower:
         """Tell what the coming training pass takes, for loops in which no module is called.
 
         A gain check looks at the first one, and renewals by what layers heard at the newest. What is told is not
-        copied, and must not be written into before the step is made. A loop may tell every pass, or the first one and
-        those of steps in which `awaits_pass` is true: where nobody waits for it, nothing happens.
+        copied, and must not be written into before the step is made.
+
+        Args:
+            *args: What the model would be called with.
+            **named: What it would be called with by name.
+
+        Edge cases:
+            Where nobody waits for it, nothing happens: a loop may tell every pass, or the first one and those of steps
+            in which `awaits_pass` is true.
         """
         if self._stepper.protection is not None:
             self._stepper.protection.about_to_pass_((args, named))
@@ -106,19 +119,35 @@ class Regrower:
             self._stepper.lookout.activity.show(values, inputs)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
-        """Call a function with each `Renewed`, once all renewals of its step have been made."""
+        """Call a function after each renewal, once all renewals of its step have been made.
+
+        Args:
+            callback: Takes one `Renewed`: step, layer, filters, scores.
+        """
         self._stepper.callbacks.append(callback)
 
     def inspect(self, batch_or_loader: Any, **options: Any) -> Health:
-        """Look at the network that is being trained: `regrow.inspect` with its wiring and its (first) optimizer."""
+        """Look at the network that is being trained: `regrow.inspect` with its wiring and its optimizer.
+
+        Args:
+            batch_or_loader: As there.
+            **options: As there. Of several optimizers the first one is asked for its next step; ``optimizer=None``:
+                none.
+
+        Returns:
+            The report.
+        """
         host = self._stepper.renewer.host
         options.setdefault("optimizer", self._stepper.watches[0].optimizer)
         return inspect(host.model, batch_or_loader, wiring=host.wiring, **options)
 
     def bring_back(self) -> tuple[Renewed, ...]:
-        """Renew the filters that are out of the network now, between two steps; one event a layer.
+        """Renew the filters that are out of the network now, before the schedule does: between two steps.
 
         For a training that ends, or a recipe that is detached, while filters are out.
+
+        Returns:
+            One event a layer; none where the network is whole.
         """
         events = self._stepper.bring_back()
         self._stepper.call_back(events)
@@ -178,9 +207,13 @@ class Regrower:
             raise ConfigError(
                 "regrower.before_step() was called twice: call regrower.after_step() after optimizer.step()"
             )
-        for watch in self._stepper.watches:
-            self._stepper.gradients_ready(watch)
-        self._begun = True  # not after an error (no loss was told, say): the loop may try again
+        self._begun, ready = True, False
+        try:
+            for watch in self._stepper.watches:
+                self._stepper.gradients_ready(watch)
+            ready = True
+        finally:
+            self._begun = ready  # after an error (no loss was told, say) the loop may try again
 
     def after_step(self) -> None:
         """Renew what `before_step` has decided, right after ``optimizer.step()``.
@@ -250,6 +283,9 @@ class Regrower:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a saved state. Load the model and the optimizers first; with several ranks, on each of them.
+
+        Args:
+            state: What `state_dict` gave.
 
         Edge cases:
             A state of another version, recipe, seed or model, or one that is not whole, is a StateError, and nothing

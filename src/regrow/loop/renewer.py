@@ -40,7 +40,7 @@ class _Occasion:
     """What all layers have in common that are renewed at one step."""
 
     seed: int  # for random numbers
-    step: int  # the step
+    step: int
     activity: Activity | None  # what readers receive, where that is known
     trained: Set[str] | None  # what `TrainedTensors.now` has just said
     heard: Mapping[str, LayerInput]  # what layers hear, by path; empty where nobody must know

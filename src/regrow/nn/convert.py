@@ -108,7 +108,22 @@ def convert_(
 ) -> ConversionReport:
     """Replace the norm layers of a model, in place; everything else as in `convert`.
 
-    A model that is itself a norm layer, which has no place to be replaced in, is a ConfigError too.
+    Args:
+        model: Written to, once everything is known to fit.
+        from_: See `convert`.
+        to: See `convert`.
+        include: See `convert`.
+        exclude: See `convert`.
+        example_inputs: See `convert`.
+        fuse_relu: See `convert`.
+        keep_affine: See `convert`.
+        **options: See `convert`.
+
+    Returns:
+        The report.
+
+    Raises:
+        ConfigError: As in `convert`; or the model is itself a norm layer, which has no place to be replaced in.
     """
     _check(model)
     found = recognise(model)

@@ -209,14 +209,16 @@ class GainControl1d(_GainControl):
 class GainControl2d(_GainControl):
     """Take a share of its mean from each map of each sample, scale what is left, and shift it.
 
-    It goes where a norm layer would, between a convolution and its activation, and applies
-    `regrow.functional.gain_control`; it works with a batch of one. The variance is not normalised: the gain is learnt
-    (or set once from data).
+    It goes where a norm layer would, between a convolution and its activation. No sample sees another, nothing is
+    remembered, training and evaluation are one computation; it works with a batch of one. The variance is not
+    normalised: the gain is learnt (or set once from data).
+
+        y = g (x - k mean of x over the positions) + b,     with `relu`: max(y, 0)
 
     In eager mode it is one node of autograd (`regrow.nn.function`) that saves one activation: the input, or with `relu`
     the output, which the next layer keeps anyway (the input all the same of 16-bit numbers and on CUDA). Inputs of less
-    than 2^18 numbers take the plain formula, which is quicker there and with `relu` saves both. torch.compile sees a
-    form that it fuses; exporters, functorch's transforms and others see the formula.
+    than 2^18 numbers take the plain formula (`regrow.functional.gain_control`), which is quicker there and with `relu`
+    saves both. torch.compile sees a form that it fuses; exporters, functorch's transforms and others see the formula.
 
     Args:
         channels: C, as of the input.
@@ -241,9 +243,10 @@ class GainControl2d(_GainControl):
 
     Edge cases:
         A convolution's bias before it is taken away again where k = 1: build it with ``bias=False``. A layer without a
-        batch axis, (C, H, W), is one sample. No samples: an empty output. The memory format is kept, and under
-        autocast or ``.half()`` the dtype. NaN and infinity spread in their own map of their own sample alone; the
-        gradients of k, g and b are sums over samples, and the channel's get them too.
+        batch axis, (C, H, W), is one sample. No samples: an empty output. 16-bit inputs (autocast, ``.half()``) are
+        worked out in float32 and rounded once, to their own dtype. The memory format is kept. NaN and infinity spread
+        in their own map of their own sample alone; the gradients of k, g and b are sums over samples, and the channel's
+        get them too.
 
     Source:
         Ruff 2017, "Deep Control", of which only the abstract is available. https://arxiv.org/abs/1706.03907

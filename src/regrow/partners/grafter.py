@@ -106,9 +106,13 @@ class Grafter:
     # ---- grafting
 
     def graft(self) -> tuple[Grafted, ...]:
-        """Graft now, between two steps, at the end of an epoch: for loops that were attached with ``hooks=False``.
+        """Graft now, for loops that were attached with ``hooks=False``: between two steps, at the end of an epoch.
 
-        What comes back is an event for each layer and network of this process.
+        Returns:
+            One event a layer and network of this process.
+
+        Raises:
+            ConfigError: The hooks are on, and do this already.
         """
         if self._schedule is not None:
             raise ConfigError(

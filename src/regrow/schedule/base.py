@@ -53,7 +53,8 @@ _NOW: Final = {
 class BoundSchedule:
     """A schedule that knows the length of the training: sets of optimizer steps, counted from 0.
 
-    They are looked into at every step. A `range` or a set answers at once; anything with ``__contains__`` will do.
+    They are looked into at every step. Anything with ``__contains__`` will do; a `range` or a set answers at once,
+    if the step is an `int` (numpy's integers are none: a range compares them with all that it has).
 
     Attributes:
         steps: Those in which the network is looked at.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, SupportsIndex, final
 
 from regrow._checks import check_choice, check_whole
 from regrow._renamed import renamed
@@ -22,9 +23,9 @@ class _ReducedSteps:
     cycles: int
 
     def __contains__(self, step: object) -> bool:
-        if not isinstance(step, int):
+        if not isinstance(step, SupportsIndex):
             return False
-        cycle, within = divmod(step, self.length)
+        cycle, within = divmod(operator.index(step), self.length)
         return cycle < self.cycles and within >= self.full
 
 

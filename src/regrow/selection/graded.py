@@ -32,7 +32,7 @@ def renewal_strength(
 
     Args:
         utility: (*S, O), higher = worth keeping. Read, never written.
-        transform: Which of the four; anything else is a ConfigError.
+        transform: Which of the four.
         sharpness: How quickly it falls, per unit of utility; at least 0.
         threshold: Up to which utility all of it is due.
 
@@ -40,7 +40,7 @@ def renewal_strength(
         (*S, O) within [0, 1], in the type of `utility`.
 
     Edge cases:
-        A utility that is not finite is due nothing.
+        A utility that is not finite is due nothing. Another transform is a ConfigError.
 
     Source:
         "Calibrated partial resets", arXiv 2607.24996, as released (LucMc/continual-learning, ``cpr.py``).

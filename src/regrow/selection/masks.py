@@ -12,7 +12,7 @@ from regrow._shapes import Mask, Scores
 
 
 def share_of(fraction: float, count: int) -> int:
-    """Of so many units, rounded down, but for what floating point has lost: 0.29 of 100 is 29."""
+    """A share of so many units, rounded down, but for what floating point has lost: 0.29 of 100 is 29."""
     return math.floor(fraction * count + 1e-9)
 
 

@@ -57,7 +57,7 @@ class Trial:
     arm: str  # its arm's label
     seed: int  # its seed
     status: Status  # how it ended
-    test_accuracy: float | None  # none if it crashed: a crashed trial measured nothing
+    test_accuracy: float | None  # None if it crashed: a crashed trial measured nothing
     test_loss: float | None  # mean loss over the test set
     train_accuracy: float | None  # during the last epoch
     train_loss: float | None  # during the last epoch
@@ -138,7 +138,7 @@ class CorrelationRecord:
     ranking: str  # name of the ranking
     # Pearson's correlation of its scores with the oracle's over all filters; None where it is not defined.
     value: float | None
-    rank: float | None  # spearman's
+    rank: float | None  # Spearman's
     filters: int  # how many filters were ranked: those in the network
 
 

@@ -26,7 +26,7 @@ _AT_FIRST: Final = 4
 class SteppedTensor:
     """A tensor with young entries whose step has been made."""
 
-    entry: YoungEntries  # the young entries
+    entry: YoungEntries
     state: Mapping[str, Any]  # the optimizer's state of the tensor
     now: Count  # its count of updates, this step included
     moved: bool | Tensor  # whether this step was made

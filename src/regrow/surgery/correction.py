@@ -41,8 +41,7 @@ class Correction:
     """All young entries of one optimizer, by parameter: whoever renews filters of it, they are corrected once."""
 
     def __init__(self, optimizer: Optimizer, family: Family) -> None:
-        self.optimizer = optimizer  # the optimizer
-        self.family = family  # of the optimizer
+        self.optimizer, self.family = optimizer, family
         self.young: dict[nn.Parameter, YoungEntries] = {}
         self._snapshots: dict[nn.Parameter, Snapshot] = {}
         self._scratch = Scratch()
@@ -94,11 +93,11 @@ class Correction:
         if not self.young:
             return
         before, self._snapshots = self._snapshots, {}
+        # Called again after the same step (by a second recipe on this optimizer), nothing is left to do; of a tensor
+        # without gradient, and of a fused step that a gradient scaler has cancelled, nobody has grown older.
         cancelled = getattr(self.optimizer, "found_inf", None)
         if cancelled is not None and bool(cancelled):
             return
-        # Called again after the same step (by a second recipe on this optimizer), nothing is left to do; of a tensor
-        # without gradient, and of a fused step that a gradient scaler has cancelled, nobody has grown older.
         groups, family = options_by_parameter(self.optimizer), self.family
         bundles: dict[tuple[object, ...], list[YoungEntries]] = {}
         with torch.no_grad():

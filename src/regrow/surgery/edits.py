@@ -57,7 +57,7 @@ class OptimizerSurgeon:
 
     def __init__(
         self,
-        optimizer: Optimizer,  # the optimizer. Its state is edited; its options are never touched.
+        optimizer: Optimizer,  # its state is edited, its options are never touched
         # All parameters that may be edited, by name. Whether the optimizer holds one is looked up when it is
         # edited, and others are skipped. One parameter may have several names.
         parameters: Mapping[str, nn.Parameter],

@@ -187,8 +187,8 @@ class YoungEntries:
     """A tensor with young entries."""
 
     name: str  # by which messages call it
-    parameter: nn.Parameter  # the tensor
-    births: Births  # in it
+    parameter: nn.Parameter
+    births: Births
     seen: Count  # its count of updates when it was last looked at
     waited: int = 0  # the number of updates looked at since the last renewal
     # The surgeon's own count of its updates, for optimizers that have none.

@@ -42,7 +42,9 @@ class Weighing(Protocol):
 @renamed({"measure_by": "criterion"})
 @dataclass(frozen=True, kw_only=True)
 class ByInformation:
-    """The layer that carries more information keeps more of its weights: `regrow.functional.own_share`.
+    """The layer that carries more information keeps more of its weights.
+
+        alpha = A / pi * arctan(c (H - H_partner)) + 0.5
 
     Args:
         criterion: H: ``entropy`` of the layer's weights, ``filter_entropy`` (the sum of its filters' entropies) or

@@ -26,6 +26,7 @@ def make(*, in_channels, image_size, classes, width=4):
         torch.nn.Linear(width * height * breadth, classes),
     )
 
+def named(*, name, function, **sizes): return make(**sizes, width=name + function)
 def lacks(in_channels, image_size): ...
 def list_of_layers(**sizes): return []
 def fails(**sizes): raise RuntimeError("no\\nmemory")
@@ -56,6 +57,12 @@ def test_the_function_is_found_in_the_current_folder_and_gets_sizes_and_settings
     model = make(f"{nets}:make", width=7)
     assert model[0].weight.shape == (7, 1, 3, 3)
     assert model(torch.zeros(2, 1, 8, 6)).shape == (2, 3)
+
+
+def test_its_settings_have_any_names(nets: str) -> None:
+    sizes = {"in_channels": 1, "image_size": (8, 6), "classes": 3}
+    model = build(f"{nets}:named", **sizes, settings={"name": 2, "function": 3}, seed=0)
+    assert model[0].weight.shape == (5, 1, 3, 3)
 
 
 def test_its_weights_depend_on_the_seed_alone(nets: str) -> None:

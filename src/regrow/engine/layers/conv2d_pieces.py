@@ -17,7 +17,7 @@ class ForwardPiece:
     given: Tensor  # the input
     inside: Tensor | None  # where it goes in the input with a border; None where there is no border
     windows: Tensor  # the input with its border, as U is filled from it
-    unfolded: Tensor  # u, (..., C, KW, H, W_out, b)
+    unfolded: Tensor  # U, (..., C, KW, H, W_out, b)
     # Weights (..., O, F) and rows of U (..., F, P) of each row of the kernel.
     products: tuple[tuple[Tensor, Tensor], ...]
     out: Tensor  # (..., O, P)

@@ -41,7 +41,7 @@ class LeakyReLU(ReLU):
         self._slope = step.slope
 
     def forward(self) -> None:
-        """All networks at once, as there."""
+        """All networks at once, as in `ReLU`."""
         _leaky(self._source.out, self._slope, out=self.out)
 
     def backward(self) -> None:

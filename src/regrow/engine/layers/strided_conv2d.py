@@ -35,7 +35,7 @@ class _ForwardPiece:
     windows: tuple[Tensor, Tensor]
     weight: Tensor  # (..., O, F)
     shift: Tensor | None  # the bias, as wide as the output; None where there is none
-    columns: Tensor  # u, (..., F, P)
+    columns: Tensor  # U, (..., F, P)
     out: Tensor  # (..., O, P)
 
     def run(self) -> None:
@@ -54,7 +54,7 @@ class _InputPiece:
 
     grad: Tensor  # of the output, (..., O, P)
     weight: Tensor  # turned, (..., F, O)
-    columns: Tensor  # u, (..., F, P), which its own gradient overwrites
+    columns: Tensor  # U, (..., F, P), which its own gradient overwrites
     whole: Tensor  # gradient of the input with its border
     # U's gradient at each place of the kernel, and where it goes.
     taps: tuple[tuple[Tensor, Tensor], ...]

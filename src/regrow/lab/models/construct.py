@@ -67,7 +67,7 @@ def call_user_function(name: str, settings: Mapping[str, object], sizes: Sizes) 
     return made_by(function, name, **arguments)
 
 
-def made_by(function: Callable[..., object], name: str, **arguments: object) -> nn.Module:
+def made_by(function: Callable[..., object], name: str, /, **arguments: object) -> nn.Module:
     """The network that a user's function makes."""
     try:
         with current_folder_importable():

@@ -25,13 +25,12 @@ def absent_from(model: nn.Module) -> WeakSet[AbsentFilters]:
 
 
 class AbsentFilters:
-    """What is kept of dropped filters until they come back; several recipes on one model know of each other's."""
+    """What is kept of dropped filters until they come back; recipes on one model know of each other's filters."""
 
     def __init__(self, model: nn.Module, absence: Absence | None) -> None:
         self._everybody = absent_from(model)  # whose filters are out, for as long as they are
-        self._absence = (
-            absence  # what is silent with filters that are out; None where nothing is dropped
-        )
+        # What is silent with filters that are out; None where nothing is dropped.
+        self._absence = absence
         self._parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         # By layer, (O,), True = out of the network. Empty while the network is whole.
         self.masks: dict[str, Tensor] = {}

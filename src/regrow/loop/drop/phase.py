@@ -22,17 +22,15 @@ class DropPhase:
     """Takes filters out of the network, keeps them out step by step, and brings them back."""
 
     renewer: Renewer  # renews what comes back; holds the tensors and optimizers
-    absence: (
-        Absence | None
-    )  # what is silent with filters that are out; None where nothing is dropped
+    # What is silent with filters that are out; None where nothing is dropped.
+    absence: Absence | None
     # Give what comes back the optimizer state of fresh entries. False: what it was.
     reset_state: bool
     warner: Warner  # tells the user
 
     def __post_init__(self) -> None:
-        self.absent = AbsentFilters(
-            self.renewer.host.model, self.absence
-        )  # the filters that are out
+        # The filters that are out.
+        self.absent = AbsentFilters(self.renewer.host.model, self.absence)
 
     # ---- at each step in which filters are out
 

@@ -47,7 +47,7 @@ class Calibration:
     ) -> None:
         self._model = model
         self._kept = kept
-        self.data = CalibrationData.of(model, inputs)  # the calibration inputs
+        self.data = CalibrationData.of(model, inputs)
         self._ranks = ranks or Ranks()
         self._path_of = {module: path for path, module in model.named_modules()}
         if not self.outputs():

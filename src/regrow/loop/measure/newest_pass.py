@@ -31,7 +31,10 @@ _WHY: Final = "a draw by what layers heard"
 
 
 class NewestPass:
-    """Makes the pass as it was called, eager, with the weights, modes and autocast of now; nothing of it stays."""
+    """Makes the newest training pass once more, as it was called and under its autocast; nothing of it stays.
+
+    It is eager, with the weights and modes of now.
+    """
 
     def __init__(self, host: Host, warner: Warner) -> None:
         self._model, self._ranks, self._warner = host.model, host.ranks, warner
@@ -50,9 +53,8 @@ class NewestPass:
     def ask(self, *, wanted: bool) -> None:
         """Say whether a renewal may happen in the coming step."""
         newest = self._meter.calls.newest
-        if (
-            self._whole is None and newest
-        ):  # the first step shows whether a loop calls it, or its parts
+        # The first step shows whether a loop calls the model, or its parts.
+        if self._whole is None and newest:
             self._whole = "" in newest
         look = self._whole is None
         self._meter.keep_calls(self, wanted=wanted or look, whole=not look and bool(self._whole))

@@ -17,8 +17,8 @@ from regrow.graph.calling import tensors_in
 class Fate:
     """What became of one tensor."""
 
-    tensor: weakref.ref[Tensor]  # it
-    version: int  # as it was made
+    tensor: weakref.ref[Tensor]
+    version: int  # torch's count of writes into it when it was made
     uses: int = 0  # how many operations took it
     norm: nn.Module | None = None  # the normalisation module that took it as it was made, or None
 

@@ -35,9 +35,8 @@ class NetworkChange:
     schedule: BoundSchedule  # after which steps
     at_boundaries: bool  # whether it acts where a boundary is told, and not after steps
     known: Sequence[KnownParameter]  # the parameters that may be changed
-    fresh: (
-        FreshNetwork | None
-    )  # draws what a fresh network has in their place; None where nobody asks
+    # Draws what a fresh network has in their place; None where nobody asks.
+    fresh: FreshNetwork | None
     host: Host  # the model in its training
     watches: Sequence[OptimizerWatch]  # the optimizers
     renewer: Renewer  # who renews filters of the same model

@@ -16,7 +16,7 @@ class KnownParameter:
     """One parameter of a model."""
 
     name: str  # its first name
-    parameter: nn.Parameter  # it
+    parameter: nn.Parameter
     filters: Filters | None  # the layer whose weight it is; None: no layer's weight
     of_norm: bool  # whether it is a normalisation layer's
 

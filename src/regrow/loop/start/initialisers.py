@@ -87,7 +87,10 @@ def layers_drawn_whole(
     init: InitSpec | Mapping[str, InitSpec] | None,
     trained: Set[str],
 ) -> list[Layer]:
-    """All layers, the output layer's too, for a recipe that draws a whole network anew; the unknown must not train."""
+    """All layers with their initialisers, the output layer too, for a recipe that draws a whole network anew.
+
+    Those that are not trained now are left out where theirs is not known.
+    """
     if not draws_whole(recipe):
         return []
     layers = [each for each in wiring.layers if each.weight in tensors]

@@ -20,7 +20,7 @@ from regrow.renewal.network.base import NetworkRenewal, NetworkTensor
 class Isometry(NetworkRenewal):
     """Every layer's weight becomes the nearest one that keeps lengths: what it has learnt stays as directions.
 
-    By `regrow.functional.isometric`.
+        W[:, :, k]  <-  sqrt(out / in) / K  *  polar factor of W[:, :, k]        for each of the K positions of a kernel
 
     Args:
         iterations: Of Newton and Schulz, at least 1; see `regrow.functional.polar_factor`.

@@ -17,6 +17,8 @@ from regrow.renewal.network.base import NetworkNeed, NetworkRenewal, NetworkTens
 class Pull(NetworkRenewal):
     """Decay towards the values of the beginning instead of 0, apart from the gradient as in AdamW.
 
+        w  <-  w - rate * strength * (w - w_first)
+
     Args:
         strength: The paper's lambda, at least 0.
         norms: Scales and shifts of normalisation layers too.
@@ -24,8 +26,13 @@ class Pull(NetworkRenewal):
     Raises:
         ConfigError: A negative strength, or a flag that is none.
 
-    Source:
-        As `regrow.functional.pulled`, with the parameter's learning rate times `strength` as the share.
+    Examples:
+        >>> import torch
+        >>> one = NetworkTensor(
+        ...     name="weight", value=torch.tensor([3.0]), first=torch.tensor([1.0]), rate=0.5
+        ... )
+        >>> Pull(strength=0.5).renewed(one)
+        tensor([2.5000])
     """
 
     jumps = False

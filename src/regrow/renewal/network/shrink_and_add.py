@@ -17,6 +17,8 @@ from regrow.renewal.network.base import NOTHING, NetworkNeed, NetworkRenewal, Ne
 class ShrinkAndAdd(NetworkRenewal):
     """Every parameter becomes smaller, and a share of another network's is added.
 
+        w  <-  shrink * w + noise * w_other
+
     Args:
         shrink: What is left of each parameter, at least 0.
         noise: The share of the other network, at least 0.
@@ -31,7 +33,13 @@ class ShrinkAndAdd(NetworkRenewal):
         average. Copies of the model are moved by the same numbers towards the same values, from where they are.
 
     Source:
-        As `regrow.functional.shrink_and_add`.
+        Ash, Adams, NeurIPS 2020. https://arxiv.org/abs/1910.08475
+
+    Examples:
+        >>> import torch
+        >>> half = ShrinkAndAdd(shrink=0.5, noise=0.0)
+        >>> half.renewed(NetworkTensor(name="weight", value=torch.tensor([2.0])))
+        tensor([1.])
     """
 
     shrink: float = 0.4

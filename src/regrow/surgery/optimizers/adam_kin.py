@@ -27,7 +27,7 @@ class AdamWLegacy(RecomputedMoments):
         group = young.group
         return adam_update(
             self.first_moment(young),
-            young.now("max_exp_avg_sq" if group.get("amsgrad", False) else "exp_avg_sq"),
+            self.second_moment(young),
             age=young.age,
             lr=learning_rate(group),
             beta1=float(group["betas"][0]),
@@ -38,6 +38,11 @@ class AdamWLegacy(RecomputedMoments):
     def first_moment(self, young: YoungStep) -> Tensor:
         """After the step."""
         return young.now("exp_avg")
+
+    def second_moment(self, young: YoungStep) -> Tensor:
+        """After the step."""
+        amsgrad = "max_exp_avg_sq" in self.zeroed and young.group.get("amsgrad", False)
+        return young.now("max_exp_avg_sq" if amsgrad else "exp_avg_sq")
 
 
 @final

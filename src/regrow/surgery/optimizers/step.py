@@ -73,7 +73,7 @@ class YoungStep:
     parameter: nn.Parameter  # the whole tensor, as the optimizer has left it
     state: Mapping[str, Any]  # the optimizer's state of it, after the step
     at: tuple[slice | Tensor, ...]  # where its young part is
-    group: Options  # the options
+    group: Options
     step: Tensor  # the tensor's own number of updates, this one included
     # The entries' own numbers of updates, this one included; at least 1; broadcasts to the part.
     age: Tensor
