@@ -15,7 +15,7 @@ from regrow import functional
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "regrow"
-LONGEST = 400
+LONG, LONGEST = 150, 400
 FORM = re.compile(r"^(Args|Attributes|Returns|Raises):$", re.MULTILINE)
 
 
@@ -39,6 +39,13 @@ def _forms(file: Path) -> Iterator[str]:
 def test_no_file_is_long() -> None:
     lengths = {each: each.read_text().count("\n") for each in SRC.rglob("*.py")}
     assert {each.name: lines for each, lines in lengths.items() if lines >= LONGEST} == {}
+
+
+def test_who_opens_a_long_file_learns_where_it_stands() -> None:
+    """In its first ten lines: what it is, and who calls it or what it hands on."""
+    long = [each for each in SRC.rglob("*.py") if each.read_text().count("\n") > LONG]
+    heads = {each: ast.get_docstring(ast.parse(each.read_text())) or "" for each in long}
+    assert [each.name for each, head in heads.items() if len(head.split("\n\n")) < 2] == []
 
 
 def test_inside_a_docstring_is_a_line_and_what_a_field_means_stands_beside_it() -> None:

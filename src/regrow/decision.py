@@ -1,4 +1,8 @@
-"""Decision: what a recipe does at one step, from what was observed until then. Pure: states come in and go out."""
+"""Decision: what a recipe does at one step, from what was observed until then. Pure: states come in and go out.
+
+Called by `loop/stepper` before an optimizer's step, with what it has observed; the `Decision` goes to `loop/renewer`
+or into a drop phase.
+"""
 
 from __future__ import annotations
 

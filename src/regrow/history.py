@@ -1,4 +1,8 @@
-"""What happened: the filters that were renewed, when and why."""
+"""What happened: the filters that were renewed, when and why.
+
+Written by the loop and by partners, one record an action; users hold it as `regrower.report`, the laboratory stores
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks that are trained already and teach another one: the distillation half of Filter Grafting+."""
+"""Networks that are trained already and teach another one: the distillation half of Filter Grafting+.
+
+Users add its loss to theirs; the laboratory's `teaching` does, with the teachers' arms of a study.
+"""
 
 from __future__ import annotations
 

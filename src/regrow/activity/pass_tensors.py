@@ -1,4 +1,7 @@
-"""PassTensors: what is worked out of the tensors of one pass, once, wherever each of them is met."""
+"""PassTensors: what is worked out of the tensors of one pass, once, wherever each of them is met.
+
+Held by an `ActivityMeter` for the length of a pass; its readings and outlet ranges ask it and share what it has.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`regrow ls`: what there is to choose from, and what has been run."""
+"""`regrow ls`: what there is to choose from, and what has been run.
+
+Called by `cli/main`. Cards of recipes are read without torch; runs are read by `report/read`.
+"""
 
 from __future__ import annotations
 

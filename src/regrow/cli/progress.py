@@ -1,4 +1,7 @@
-"""How far a study is: trials and seeds done, accuracy so far, time left; live on a terminal, lines elsewhere."""
+"""How far a study is: trials and seeds done, accuracy so far, time left; live on a terminal, lines elsewhere.
+
+Shown by `cli/run` while `lab/executor` works a study off: it is handed the executor's events, one by one.
+"""
 
 from __future__ import annotations
 

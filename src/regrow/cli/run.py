@@ -1,4 +1,8 @@
-"""`regrow run`: a study from a file or from options, with progress, a table and a report at its end."""
+"""`regrow run`: a study from a file or from options, with progress, a table and a report at its end.
+
+The beginning of a trial's walk: `lab/config` reads the study, `lab/preflight` tries it, `lab/executor` trains it, and
+`cli/report` has the last word.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Inter-filter overlap: filters that others of their layer carry already score low."""
+"""Inter-filter overlap: filters that others of their layer carry already score low.
+
+RePr's criterion. `health/layer_values` and `lab/diagnostics` measure with its formula too.
+"""
 
 from __future__ import annotations
 

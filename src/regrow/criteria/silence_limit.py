@@ -1,4 +1,7 @@
-"""Silence limit: self-normalized resets as they were released, with limits that are set anew now and then."""
+"""Silence limit: self-normalized resets as they were released, with limits that are set anew now and then.
+
+The criterion of `recipes/self_normalized_resets`; `criteria/own_silence` is its sibling as it was published.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Utility: Continual Backprop's criterion, an average over each unit's own life."""
+"""Utility: Continual Backprop's criterion, an average over each unit's own life.
+
+The criterion of `recipes/continual_backprop`. What readers weigh comes to it from `loop/measure/outgoing`.
+"""
 
 from __future__ import annotations
 

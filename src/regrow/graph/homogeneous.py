@@ -1,4 +1,7 @@
-"""What keeps a layer's filters from being heard c times as loud where they are c times as large: tried, not listed."""
+"""What keeps a layer's filters from being heard c times as loud where they are c times as large: tried, not listed.
+
+Called by `loop/start/needs` at attach, for renewals that make filters louder and their readers softer.
+"""
 
 from __future__ import annotations
 

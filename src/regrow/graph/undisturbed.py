@@ -1,4 +1,7 @@
-"""Run a model and leave no trace: flags, buffers, random state and hooks are as they were, also after an error."""
+"""Run a model and leave no trace: flags, buffers, random state and hooks are as they were, also after an error.
+
+Whatever runs a model besides its training runs it inside of this: the trace, `inspect`, measurements at attach.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Guarding: a guard in one training, with the copies that it needs and what it counts."""
+"""Guarding: a guard in one training, with the copies that it needs and what it counts.
+
+Made of a `Guard` by `loop/protection`; called right before and right behind an optimizer's step.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""StepLimit: no step moves a layer by more than a share of its length."""
+"""StepLimit: no step moves a layer by more than a share of its length.
+
+KeepAlive's guard. `guard/guarding` calls it; which tensors belong together it hears from `guard/step_parameters`.
+"""
 
 from __future__ import annotations
 

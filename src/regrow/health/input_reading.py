@@ -1,4 +1,7 @@
-"""What layers hear, and what they make of it: sums over all passes."""
+"""What layers hear, and what they make of it: sums over all passes.
+
+Filled by `health/forward` while batches pass; read by `health/layer_values` at the end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""inspect: what is wrong with a network, by measurement, without training it."""
+"""inspect: what is wrong with a network, by measurement, without training it.
+
+What `regrow.inspect` is: `health/forward` and `health/gradients` look, `health/layer_values` judges, a `Health` comes
+out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Symptoms: what of a health report is worth a look, each with what it was taken from. None of them is a verdict."""
+"""Symptoms: what of a health report is worth a look, each with what it was taken from. None of them is a verdict.
+
+Called by `health/health` with the layers' numbers; `health/advice` goes on from what is named here.
+"""
 
 from __future__ import annotations
 

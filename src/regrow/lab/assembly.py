@@ -1,4 +1,7 @@
-"""A trial's parts, put together: network, optimizer, recipe."""
+"""A trial's parts, put together: network, optimizer, recipe.
+
+Called by `lab/run` and the engines for each member of a run; what a study's names mean is looked up here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Study files and the command line's overrides: read, merged and checked before anything runs."""
+"""Study files and the command line's overrides: read, merged and checked before anything runs.
+
+Called by `cli/run`; `lab/plan` goes on from the document that it gives.
+"""
 
 from __future__ import annotations
 

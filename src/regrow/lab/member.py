@@ -1,4 +1,7 @@
-"""One network of a trial in training: its weights, its optimizer, its order of the images."""
+"""One network of a trial in training: its weights, its optimizer, its order of the images.
+
+Made by `lab/assembly`; a `lab/run` has one or several, and an engine trains them.
+"""
 
 from __future__ import annotations
 

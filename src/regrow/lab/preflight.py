@@ -1,4 +1,7 @@
-"""Everything that a study will need, tried once before the first trial runs."""
+"""Everything that a study will need, tried once before the first trial runs.
+
+Called by `cli/run` before the first trial; it hands on the digests of the data, and what speaks against an engine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A run in progress: the network or networks of a trial, or of several trials that have not differed yet."""
+"""A run in progress: the network or networks of a trial, or of several trials that have not differed yet.
+
+Made by `lab/trial`; asks `lab/assembly` for its members, lets an engine train them, and gives what is stored of a
+trial.
+"""
 
 from __future__ import annotations
 

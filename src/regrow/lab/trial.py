@@ -1,4 +1,7 @@
-"""One training run: a model, a seed, an arm; the same bits every time, also after an interruption, alone or shared."""
+"""One training run: a model, a seed, an arm; the same bits every time, also after an interruption, alone or shared.
+
+Called by `lab/worker` in a process of its own; makes a `lab/run`, saves it now and then, and gives its results back.
+"""
 
 from __future__ import annotations
 

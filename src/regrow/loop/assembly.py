@@ -1,4 +1,7 @@
-"""Put the stepper of one recipe together: what only some recipes, models and trainings need is chosen here, once."""
+"""Put the stepper of one recipe together: what only some recipes, models and trainings need is chosen here, once.
+
+Called by `loop/attach` once all has been checked; gives the `Stepper` that a `Regrower` holds.
+"""
 
 from __future__ import annotations
 

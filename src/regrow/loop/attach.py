@@ -1,4 +1,8 @@
-"""attach: one line in any training loop."""
+"""attach: one line in any training loop.
+
+Checks, traces and chooses with what is in `loop/start`; `loop/assembly` puts the stepper together, and a `Regrower`
+goes to the user.
+"""
 
 from __future__ import annotations
 

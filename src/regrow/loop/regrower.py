@@ -1,4 +1,7 @@
-"""Regrower: what a user holds of a recipe that is at work."""
+"""Regrower: what a user holds of a recipe that is at work.
+
+What `attach` gives. It hands on to the `Stepper`, which does the work, and to `loop/saved_state`.
+"""
 
 from __future__ import annotations
 

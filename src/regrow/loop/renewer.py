@@ -1,4 +1,8 @@
-"""Carry out a decision: in the model, in the optimizers' state, and in the model's copies."""
+"""Carry out a decision: in the model, in the optimizers' state, and in the model's copies.
+
+Called by `loop/stepper` behind the optimizer's step, and by a drop phase; asks the renewal for edits, and
+`surgery/edits` writes them.
+"""
 
 from __future__ import annotations
 

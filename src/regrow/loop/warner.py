@@ -1,4 +1,7 @@
-"""What a regrower warns of while it works: each text in one place, most of them given once."""
+"""What a regrower warns of while it works: each text in one place, most of them given once.
+
+Held by the stepper and its parts; the report tells the same at more length.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""check_gain_: before the first step, layers that make far too little or too much of what they hear are scaled."""
+"""check_gain_: before the first step, layers that make far too little or too much of what they hear are scaled.
+
+Called by users, and by `loop/protection` right before the first training pass; `nn/measured_run` listens to the
+model.
+"""
 
 from __future__ import annotations
 

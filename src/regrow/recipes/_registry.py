@@ -1,4 +1,7 @@
-"""The recipes by name: built from plain settings, with one clear line for each mistake."""
+"""The recipes by name: built from plain settings, with one clear line for each mistake.
+
+Filled as the files beside it are imported; study files, the command line and trainers' settings are looked up here.
+"""
 
 from __future__ import annotations
 

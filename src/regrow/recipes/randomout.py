@@ -1,4 +1,7 @@
-"""RandomOut (Cohen, Lo, Ding 2016): redraw the filters that no gradient reaches."""
+"""RandomOut (Cohen, Lo, Ding 2016): redraw the filters that no gradient reaches.
+
+Its parts are `criteria` (`Liveness`, `GradientSize`), `selection/below` and `renewal/redraw`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""RePr (Prakash et al. 2019): drop overlapping filters, train without them, bring them back orthogonal."""
+"""RePr (Prakash et al. 2019): drop overlapping filters, train without them, bring them back orthogonal.
+
+Its parts are `criteria/filter_overlap`, `selection/worst_fraction`, `renewal/orthogonal` and `schedule/cycles`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Take filters out of a network for a while: what must be zero so that the rest is the smaller network."""
+"""Take filters out of a network for a while: what must be zero so that the rest is the smaller network.
+
+Used by `loop/drop`; gives edits, and writes nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every renewal takes and gives."""
+"""What every renewal takes and gives.
+
+`loop/renewer` asks a `Renewal` for edits, layer by layer, and `surgery/edits` writes them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Blend: a marked filter is moved a part of the way towards a fresh one (CPR)."""
+"""Blend: a marked filter is moved a part of the way towards a fresh one (CPR).
+
+The renewal of `recipes/partial_reset`: fresh values come from `renewal/redraw`, how far from a graded selection.
+"""
 
 from __future__ import annotations
 

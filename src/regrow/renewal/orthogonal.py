@@ -1,4 +1,8 @@
-"""Orthogonal: new filters that point where neither the old ones nor the survivors do (RePr)."""
+"""Orthogonal: new filters that point where neither the old ones nor the survivors do (RePr).
+
+RePr's renewal, called by `loop/renewer` when filters come back; what belongs to a filter besides is redrawn by
+`renewal/redraw`.
+"""
 
 from __future__ import annotations
 

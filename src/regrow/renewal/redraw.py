@@ -1,4 +1,8 @@
-"""Redraw: fresh weights for a marked filter, and what belongs to it as told."""
+"""Redraw: fresh weights for a marked filter, and what belongs to it as told.
+
+Called by `loop/renewer`; fresh values come from `draw/keys` or a draw of `renewal/draws`, what is cut off from
+`renewal/preserve`.
+"""
 
 from __future__ import annotations
 

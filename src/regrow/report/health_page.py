@@ -1,4 +1,7 @@
-"""What `regrow.inspect` found of one network, worked out here for `health.html`, which says how it looks."""
+"""What `regrow.inspect` found of one network, worked out here for `health.html`, which says how it looks.
+
+Called by `cli/inspect` with a `Health`; the page is written by `report/template`.
+"""
 
 from __future__ import annotations
 

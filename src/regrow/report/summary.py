@@ -1,4 +1,7 @@
-"""What a study found: every number of the report, computed once from the stored trials."""
+"""What a study found: every number of the report, computed once from the stored trials.
+
+Called by `report/write` and `cli/report`; tables, verdicts and figures take their numbers from here.
+"""
 
 from __future__ import annotations
 

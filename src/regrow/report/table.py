@@ -1,4 +1,7 @@
-"""The tables of the report as plain rows: for the terminal, Markdown and the page alike."""
+"""The tables of the report as plain rows: for the terminal, Markdown and the page alike.
+
+Made of a summary's cells; `cli/tables`, `report/export` and `report/html` lay the rows out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the arms of a study with a stream did, task by task, and how much of what plain training loses they keep."""
+"""What the arms of a study with a stream did, task by task, and how much of what plain training loses they keep.
+
+Asked by the summary, the tables and the figures of a study with a stream.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the numbers allow to be said, in words: one paragraph a recipe, written by rule."""
+"""What the numbers allow to be said, in words: one paragraph a recipe, written by rule.
+
+Called by `report/write`, the page and the terminal with a summary's cells.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How the arms of each cell stand to each other: who replays whom, who is whose control, what a trial costs."""
+"""How the arms of each cell stand to each other: who replays whom, who is whose control, what a trial costs.
+
+Worked out when a study begins, and stored; `study/results` hands it to the report, which never guesses by names.
+"""
 
 from __future__ import annotations
 

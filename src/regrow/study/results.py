@@ -1,4 +1,7 @@
-"""What came of a study, read from its folder: what was asked, how its arms stand to each other, and every record."""
+"""What came of a study, read from its folder: what was asked, how its arms stand to each other, and every record.
+
+Opened by `report/read`; the records come from `study/tables`, and all of the report begins here.
+"""
 
 from __future__ import annotations
 

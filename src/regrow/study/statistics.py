@@ -1,4 +1,7 @@
-"""Numbers over seeds, for reports: `summary` is what an arm reached, `paired` how two arms differ pair by pair."""
+"""Numbers over seeds, for reports: `summary` is what an arm reached, `paired` how two arms differ pair by pair.
+
+Called by `report/summary`, the tables and the figures; means, intervals and exact tests are here and nowhere else.
+"""
 
 from __future__ import annotations
 

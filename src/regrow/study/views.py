@@ -1,4 +1,7 @@
-"""What trials did beside their accuracy, looked at as figures and tables need it; worked out from their records."""
+"""What trials did beside their accuracy, looked at as figures and tables need it; worked out from their records.
+
+Held by a `study/results`, whose trials it looks at.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The young entries of many tensors as one: their steps are made right by a few operations instead of a few each."""
+"""The young entries of many tensors as one: their steps are made right by a few operations instead of a few each.
+
+Called by `surgery/correction` behind an optimizer's step, by way of `blocks` and `small` where tensors are large or
+tiny.
+"""
 
 from __future__ import annotations
 

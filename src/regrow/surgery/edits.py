@@ -1,4 +1,8 @@
-"""Write edits: into the model's tensors, and into what an optimizer keeps of them."""
+"""Write edits: into the model's tensors, and into what an optimizer keeps of them.
+
+Called by `loop/renewer`; an `OptimizerSurgeon` hands what is young to `surgery/young`, and steps are made right by
+`surgery/correction`.
+"""
 
 from __future__ import annotations
 

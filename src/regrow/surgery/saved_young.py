@@ -1,4 +1,7 @@
-"""Young entries as they are saved: tensors by name, and what may be loaded."""
+"""Young entries as they are saved: tensors by name, and what may be loaded.
+
+Called by `surgery/edits` for a regrower's state, which `loop/saved_state` puts together.
+"""
 
 from __future__ import annotations
 

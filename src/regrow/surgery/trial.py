@@ -1,4 +1,7 @@
-"""An optimizer of another package is tried out before it is trusted: on a few numbers, when it is attached."""
+"""An optimizer of another package is tried out before it is trusted: on a few numbers, when it is attached.
+
+Called by `surgery/edits` when a surgeon is made; a version that steps otherwise than its family says is refused.
+"""
 
 from __future__ import annotations
 

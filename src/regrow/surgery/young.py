@@ -1,4 +1,7 @@
-"""Entries younger than their tensor: when they were born, in the tensor's own count of updates."""
+"""Entries younger than their tensor: when they were born, in the tensor's own count of updates.
+
+Noted by `begin_` at a renewal, for `surgery/edits`; looked at by `surgery/correction` around each step from then on.
+"""
 
 from __future__ import annotations
 

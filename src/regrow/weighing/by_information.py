@@ -1,4 +1,7 @@
-"""How much of its own weights a network keeps when it takes over a partner's."""
+"""How much of its own weights a network keeps when it takes over a partner's.
+
+Asked by `partners` for each layer of two networks; what a layer carries is measured by `weighing/information`.
+"""
 
 from __future__ import annotations
 

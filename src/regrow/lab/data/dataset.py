@@ -1,4 +1,7 @@
-"""`Dataset`: the images of one study, checked and scaled; and the options that every source shares."""
+"""`Dataset`: the images of one study, checked and scaled; and the options that every source shares.
+
+Made by the sources beside it through `lab/data/registry`; runs, engines and diagnostics read it.
+"""
 
 from __future__ import annotations
 

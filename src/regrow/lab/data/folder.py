@@ -1,4 +1,7 @@
-"""`folder:PATH`: the user's own image files, one folder a class."""
+"""`folder:PATH`: the user's own image files, one folder a class.
+
+One of the sources of `lab/data/registry`; gives the `RawImages` that a `Dataset` is made of.
+"""
 
 from __future__ import annotations
 

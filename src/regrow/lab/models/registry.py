@@ -1,4 +1,7 @@
-"""The networks by name."""
+"""The networks by name.
+
+Called by `lab/assembly` with a name and settings; the files beside it build.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What can be set for each network; free of torch, so that a study file is checked before torch is loaded."""
+"""What can be set for each network; free of torch, so that a study file is checked before torch is loaded.
+
+Read by `lab/plan` when a study is checked, and by the builders beside it.
+"""
 
 from __future__ import annotations
 

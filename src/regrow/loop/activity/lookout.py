@@ -1,4 +1,8 @@
-"""Which passes are read, who is left alone, and what is said of it: a recipe's eye on a model's activity."""
+"""Which passes are read, who is left alone, and what is said of it: a recipe's eye on a model's activity.
+
+Asked by `loop/stepper` in each step, of recipes whose criterion reads passes; `step_activity` beside it has what
+passes showed.
+"""
 
 from __future__ import annotations
 

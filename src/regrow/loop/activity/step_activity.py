@@ -1,4 +1,7 @@
-"""What a step's passes have shown, for one recipe: over micro-batches and ranks, with who is blocked and by what."""
+"""What a step's passes have shown, for one recipe: over micro-batches and ranks, with who is blocked and by what.
+
+Made at attach, held by a `Lookout`; the model's `ActivityMeter` reads the passes for it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Filters that are out of the network: who they are, what they were, and that nothing moves them meanwhile."""
+"""Filters that are out of the network: who they are, what they were, and that nothing moves them meanwhile.
+
+Held by `loop/drop/phase`, which says when; `loop/drop/zeros` keeps the entries at 0.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Calibration data: inputs, what the output is compared with, and by which loss."""
+"""Calibration data: inputs, what the output is compared with, and by which loss.
+
+Made at attach of the user's calibration data; `Probe` and `Gates` run the model on it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the network hears of filters, and how its loss depends on it: sums over the examples."""
+"""What the network hears of filters, and how its loss depends on it: sums over the examples.
+
+Called by `loop/measure/probe` while the model runs on examples; the sums become scores in `criteria`.
+"""
 
 from __future__ import annotations
 

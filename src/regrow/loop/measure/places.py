@@ -1,4 +1,7 @@
-"""Where in a running model a filter can be listened to, multiplied by a gate, or silenced."""
+"""Where in a running model a filter can be listened to, multiplied by a gate, or silenced.
+
+Found once by `loop/measure/probe`; gates and silencer work at these places.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Measure filters on calibration data, where the network hears them; the model is as before afterwards."""
+"""Measure filters on calibration data, where the network hears them; the model is as before afterwards.
+
+Asked by `loop/stepper` at a step that is due, of recipes whose criterion ranks on data; completes the observations.
+"""
 
 from __future__ import annotations
 

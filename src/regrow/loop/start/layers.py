@@ -1,4 +1,7 @@
-"""Which layers a recipe watches, and what is left alone there."""
+"""Which layers a recipe watches, and what is left alone there.
+
+Called by `loop/attach`: the layers that it gives are resolved, and stepped over from then on.
+"""
 
 from __future__ import annotations
 

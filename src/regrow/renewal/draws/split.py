@@ -1,4 +1,7 @@
-"""Split: the strongest filter shares its work with the renewed one, and the network computes what it did."""
+"""Split: the strongest filter shares its work with the renewed one, and the network computes what it did.
+
+One of the draws of `renewal/draws/menu`, called by `renewal/redraw`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A number of every arm over tasks or rates: lines in one frame; of many arms a panel each, beside references."""
+"""A number of every arm over tasks or rates: lines in one frame; of many arms a panel each, beside references.
+
+The figures of tasks and of rates are made of it; numbers come from `report/task_numbers`.
+"""
 
 from __future__ import annotations
 

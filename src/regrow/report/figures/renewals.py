@@ -1,4 +1,7 @@
-"""When filters were renewed, in which layers, and on which seeds: on those that fail without them?"""
+"""When filters were renewed, in which layers, and on which seeds: on those that fail without them?
+
+Drawn where `report/figures/order` has it, from the stored renewals and the summary's failures.
+"""
 
 from __future__ import annotations
 

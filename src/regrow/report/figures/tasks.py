@@ -1,4 +1,7 @@
-"""What happens over the tasks of a stream: accuracy, the state of the units, and how many are renewed."""
+"""What happens over the tasks of a stream: accuracy, the state of the units, and how many are renewed.
+
+Drawn where `report/figures/order` has them; numbers come from `report/task_numbers`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a sweep found, in words."""
+"""What a sweep found, in words.
+
+Called by `report/summary` for the terminal and by the page; the numbers come from `report/sweep/panels`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Adam, AdamW, Adamax: what the step would have been for a unit that has its own count of updates."""
+"""Adam, AdamW, Adamax: what the step would have been for a unit that has its own count of updates.
+
+Found by `surgery/optimizers/registry`; what it has in common with others of moments is in `moments` beside it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How one family of optimizers treats a unit that begins anew."""
+"""How one family of optimizers treats a unit that begins anew.
+
+The base of the files beside it; called by `surgery/edits` at a renewal and by `surgery/correction` around steps.
+"""
 
 from __future__ import annotations
 

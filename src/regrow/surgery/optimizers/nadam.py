@@ -1,4 +1,7 @@
-"""NAdam: the product of all momenta is one number a tensor in torch; a renewed unit has its own."""
+"""NAdam: the product of all momenta is one number a tensor in torch; a renewed unit has its own.
+
+Found by `surgery/optimizers/registry`; called as `base` beside it says.
+"""
 
 from __future__ import annotations
 

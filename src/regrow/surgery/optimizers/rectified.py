@@ -1,4 +1,7 @@
-"""RAdam, timm's RAdamLegacy and AdaBelief: the early steps are rectified, by the unit's own age."""
+"""RAdam, timm's RAdamLegacy and AdaBelief: the early steps are rectified, by the unit's own age.
+
+Found by `surgery/optimizers/registry` and `foreign`; called as `base` beside it says.
+"""
 
 from __future__ import annotations
 
