@@ -74,11 +74,6 @@ class Products:
         return self.compared**2 * exact(self._units.device).itemsize
 
     @property
-    def is_open(self) -> bool:
-        """Whether calls are compared now."""
-        return self._matrix is not None
-
-    @property
     def enough(self) -> bool:
         """Whether a turn may end."""
         return self.rows >= ROWS_A_UNIT * self.compared

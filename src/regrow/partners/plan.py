@@ -79,8 +79,8 @@ def blendable(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Plan:
-    """The released code's way: a share is worked out at each name with `pattern` and carried on to the next.
+def plan_by_order(tensors: Mapping[str, Tensor]) -> Plan:
+    """The released code's way: a share is worked out at each name with ``conv`` in it and carried on to the next.
 
     What comes before the first such name is left alone (the code fails there).
     """
@@ -88,7 +88,7 @@ def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Pl
     whole: dict[str, int] = {}
     left: list[str] = []
     for name, tensor in tensors.items():
-        if pattern in name and tensor.is_floating_point():
+        if "conv" in name and tensor.is_floating_point():
             units.append(Unit(name=name, weight=name))
         if units:
             whole[name] = len(units) - 1
@@ -96,10 +96,10 @@ def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Pl
             left.append(name)
     if not units:
         raise ConfigError(
-            f"mode='reference' finds layers by '{pattern}' in the names of their tensors, and none of "
+            f"mode='reference' finds layers by 'conv' in the names of their tensors, and none of "
             f"{', '.join(tensors)} has it: use mode='paper' (attach_partners)"
         )
-    notes = [f"before the first '{pattern}', left alone: {', '.join(left)}"] if left else []
+    notes = [f"before the first 'conv', left alone: {', '.join(left)}"] if left else []
     return Plan(units=tuple(units), whole=whole, left=tuple(left), notes=tuple(notes))
 
 
