@@ -30,6 +30,7 @@ from regrow.graph.frames import (
     compiled_anything,
     compiled_parts,
     compiled_wrappers,
+    is_recorded,
 )
 from regrow.graph.undisturbed import as_they_are, undisturbed
 
@@ -278,11 +279,7 @@ def _gives(meter: ActivityMeter, layer: LayerPass, outlet: int) -> Callable[[Ten
 
 def _elsewhere() -> bool:
     """Whether a pass is none of the training's: one that is traced, or run again by a backward pass."""
-    return (
-        torch.jit.is_tracing()
-        or torch.compiler.is_compiling()
-        or torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
-    )
+    return is_recorded() or torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
 
 
 def _wrappers_of(called: nn.Module | None) -> list[nn.Module]:

@@ -141,8 +141,22 @@ class Frames:
             finally:
                 self._idle = False
 
-        # The frame alone is skipped: what is compiled inside stays compiled.
-        return torch.compiler.disable(called, recursive=False) if disabled else called
+        return uncompiled(called, inner) if disabled else called
+
+
+def uncompiled(called: Inner, inner: Inner) -> Inner:
+    """A call that torch.compile does not look into, though into `inner` that it makes; torch.export sees that alone."""
+    # The frame alone is skipped: what is compiled inside stays compiled.
+    skipped = torch.compiler.disable(called, recursive=False)
+    # Older versions of torch have no such function, and export what is skipped.
+    exporting = getattr(torch.compiler, "is_exporting", None)
+    if exporting is None:
+        return skipped
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs) if exporting() else skipped(*args, **kwargs)
+
+    return either
 
 
 def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool:
@@ -176,6 +190,18 @@ def compiled_wrappers(model: nn.Module) -> list[nn.Module]:
         for each in gc.get_objects()
         if issubclass(type(each), kind) and each._modules.get("_orig_mod") is model
     ]
+
+
+def is_recorded() -> bool:
+    """Whether the call under way is written down by `torch.jit.trace`, `torch.fx` or `torch.export`, for later use."""
+    # It may be in training mode, with gradients, and called with symbols: nothing of it is a training's, and whatever
+    # is called beside it would be written down too.
+    tracer = sys.modules.get("torch.fx._symbolic_trace")  # whose own function of this warns
+    return (
+        torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+        or bool(getattr(tracer, "_is_fx_tracing_flag", False))
+    )
 
 
 def _compiling_now() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regrow.graph.frames import PLACE, compiled_wrappers
+from regrow.graph.frames import PLACE, compiled_wrappers, is_recorded, uncompiled
 
 Before = Callable[[tuple[Any, ...], Mapping[str, Any]], object]
 
@@ -29,18 +29,19 @@ def at_first_call(model: nn.Module, before: Before) -> Callable[[], None]:
         held.clear()
 
     def slot(module: nn.Module, own: Callable[..., Any] | None) -> Callable[..., Any]:
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            return (own or module._call_impl)(*args, **kwargs)  # pyright: ignore[reportPrivateUsage]
+
         def called(*args: Any, **kwargs: Any) -> Any:
-            if held and module.training and torch.is_grad_enabled():
+            if held and module.training and torch.is_grad_enabled() and not is_recorded():
                 give_back()
                 # The model's weights are looked at as they are: a cast of the trainer's is none of theirs.
                 with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
                     before(args, kwargs)
                 return module(*args, **kwargs)
-            inner = own or module._call_impl  # pyright: ignore[reportPrivateUsage]
             return inner(*args, **kwargs)
 
-        compiling = "torch._dynamo" in sys.modules
-        return torch.compiler.disable(called, recursive=False) if compiling else called
+        return uncompiled(called, inner) if "torch._dynamo" in sys.modules else called
 
     slots = [slot(module, own) for module, own in held]
     for (module, _), each in zip(held, slots, strict=True):
