@@ -106,8 +106,8 @@ def _summary(by_package: dict[str, list[Row]]) -> str:
             f"| {title} | {len(rows)} | {total:,} | {' | '.join(cells)} | {judged:,} | {wrong} | {whole} |"
         )
     note = (
-        "The last column counts the networks of which every filter is followed. Strictly, 95 % are followed in "
-        "torchvision's networks and not in timm's list; with those that share group statistics, whose readers are "
+        "The last column counts the networks of which every filter is followed. Strictly, 95 % are followed in\n"
+        "torchvision's networks and not in timm's list; with those that share group statistics, whose readers are\n"
         "known channel by channel too, in both.\n"
     )
     return "\n".join([*lines, "", note])
