@@ -122,6 +122,8 @@ class Frames:
         asks: Any = self._outermost
         if asks is not None and disabled:
             asks = torch.compiler.disable(asks)
+        # Gives something where what is called further inside is compiled. A function around it would be compiled, too.
+        callback = torch._C._dynamo.eval_frame.get_eval_frame_callback  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
 
         def called(*args: Any, **kwargs: Any) -> Any:
             if self._idle:
@@ -129,7 +131,7 @@ class Frames:
             if self._stack or asks is None:
                 return self.inside(path, inner, args, kwargs)
             # Asked here: where it is disabled, nobody knows any more.
-            within = asks(module, path, (args, kwargs), disabled and _compiling_now())
+            within = asks(module, path, (args, kwargs), callback() not in (None, False))
             if within is not None:
                 with within:
                     return self.inside(path, inner, args, kwargs)
@@ -202,9 +204,3 @@ def is_recorded() -> bool:
         or torch.compiler.is_compiling()
         or bool(getattr(tracer, "_is_fx_tracing_flag", False))
     )
-
-
-def _compiling_now() -> bool:
-    """Whether the caller runs under torch.compile, which compiles what is called further inside."""
-    callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-    return callback is not None and callback is not False
