@@ -68,10 +68,6 @@ def _first_repeats(symptoms: Sequence[Symptom], layers: Sequence[LayerHealth]) -
     return any(each.layer == first and each.measure in {"duplicate", "alike"} for each in symptoms)
 
 
-def _begins(symptoms: Sequence[Symptom], layers: Sequence[LayerHealth]) -> bool:
-    return _has("zero_by_construction", "blocked")(symptoms, layers)
-
-
 RULES: Final = (
     Rule(
         advice=Advice(
@@ -231,7 +227,7 @@ RULES: Final = (
             source="results/no-harm-timm/table.md",
             measures=("zero_by_construction", "blocked"),
         ),
-        applies=_begins,
+        applies=_has("zero_by_construction", "blocked"),
         quotes=(
             "| cait_xxs24_224 | adamw | 45312 | 0 | 0 |",
             "| nf_resnet26 | adamw | 15424 | 0 |",

@@ -5,7 +5,6 @@ Holds no tensor, so that it can be stored, and a page be made of it later.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, cast
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.health.advice import Advice, advice_for
 from regrow.health.comparison import Comparison, compared
-from regrow.health.layer_health import LayerHealth
+from regrow.health.layer_health import LayerHealth, plain
 from regrow.health.measures import OF_UNITS
 from regrow.health.screen import screen
 from regrow.health.symptoms import Symptom, symptoms_of
@@ -71,12 +70,8 @@ class Health:
     @cached_property
     def symptoms(self) -> tuple[Symptom, ...]:
         """What is worth a look."""
-        return symptoms_of(
-            self.layers,
-            self.thresholds,
-            input_shift=self.input_shift,
-            probe_gap=self.probe_gap,
-        )
+        shift, gap = self.input_shift, self.probe_gap
+        return tuple(symptoms_of(self.layers, self.thresholds, input_shift=shift, probe_gap=gap))
 
     @cached_property
     def advice(self) -> tuple[Advice, ...]:
@@ -121,9 +116,9 @@ class Health:
             "health_version": _VERSION,
             "examples": self.examples,
             "evidence": list(self.evidence),
-            "input_shift": _plain(self.input_shift),
-            "loss": _plain(self.loss),
-            "probe_gap": _plain(self.probe_gap),
+            "input_shift": plain(self.input_shift),
+            "loss": plain(self.loss),
+            "probe_gap": plain(self.probe_gap),
             "thresholds": vars(self.thresholds).copy(),
             "notes": list(self.notes),
             "shares": {key: self.share(key) for key in OF_UNITS},
@@ -146,12 +141,12 @@ class Health:
         Raises:
             ConfigError: It is none, or of another version.
         """
-        version = document.get("health_version")
-        if version != _VERSION:
-            raise ConfigError(
-                f"health_version must be {_VERSION}, got {version!r}: make the document again (Health.from_dict)"
-            )
         try:
+            version = document.get("health_version")
+            if version != _VERSION:
+                raise ConfigError(
+                    f"health_version must be {_VERSION}, got {version!r}: make the document again (Health.from_dict)"
+                )
             numbers = (document["input_shift"], document["loss"], document["probe_gap"])
             shift, loss, gap = (None if each is None else float(each) for each in numbers)
             return cls(
@@ -165,26 +160,16 @@ class Health:
                 notes=tuple(document["notes"]),
                 pictures=cast("Any", _tuples(document["pictures"])),
             )
-        except (KeyError, TypeError) as error:
+        except ConfigError:  # says already what is wrong
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(
                 f"a health document must be what to_dict() gave: {type(error).__name__}: {error} (Health.from_dict)"
             ) from error
 
     def __str__(self) -> str:
         """One screen."""
-        return screen(
-            layers=self.layers,
-            examples=self.examples,
-            evidence=self.evidence,
-            symptoms=self.symptoms,
-            advice=self.advice,
-            notes=self.notes,
-        )
-
-
-def _plain(number: float | None) -> float | str | None:
-    """JSON knows no nan."""
-    return number if number is None or math.isfinite(number) else str(number)
+        return screen(self)
 
 
 def _tuples(value: object) -> object:

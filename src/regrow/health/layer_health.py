@@ -19,6 +19,11 @@ STATES: Final = (
 assert set(STATES) == set(OF_UNITS)  # noqa: S101 # a measure without a place here would be shown nowhere
 
 
+def plain(number: float | None) -> float | str | None:
+    """JSON knows no nan."""
+    return number if number is None or math.isfinite(number) else str(number)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerHealth:
     """What was measured of one layer.
@@ -68,9 +73,7 @@ class LayerHealth:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without nan."""
-        numbers = {
-            key: each if math.isfinite(each) else str(each) for key, each in self.numbers.items()
-        }
+        numbers = {key: plain(each) for key, each in self.numbers.items()}
         units = {key: list(each) for key, each in self.units.items()}
         return {**vars(self), "units": units, "numbers": numbers}
 

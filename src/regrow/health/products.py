@@ -42,57 +42,47 @@ class Likeness:
 class Products:
     """H^T H of a few positions of each example, one matrix from `open` to `close`."""
 
-    def __init__(self, units: Tensor, count: int) -> None:
+    def __init__(self, units: Tensor, some: Tensor, count: int) -> None:
         # What was found when it was closed; None before that, and where nothing came or it was not finite.
         self.found: Likeness | None = None
         self.rows = 0  # how many positions have come
         # The next call is compared alone, and the matrix is gone when it has passed.
         self.once = False
         self._count = count  # units of the layer
-        # The unit at each place of the outlet, (P,); `count` = none of this layer's.
-        self._units = units
-        self._some = _order(units, count)
-        self._whole = count == len(units) <= MOST_UNITS and bool(
-            (units == torch.arange(count, device=units.device)).all()
+        self._some = (
+            some  # where those that are compared have their places, (units, places of each)
         )
+        self._units = units[some[:, 0]]  # which they are
+        # Every place, one after the other.
+        self._whole = torch.equal(some.flatten(), torch.arange(len(units), device=units.device))
         self._matrix: Tensor | None = None
         self._wanted: int | None = None
 
     @property
-    def possible(self) -> bool:
-        """Whether units have as many places each, and can be laid side by side."""
-        return self._some is not None
-
-    @property
-    def compared(self) -> int:
-        """How many units are."""
-        return 0 if self._some is None else len(self._some)
-
-    @property
     def nbytes(self) -> int:
         """Of the matrix while it is there."""
-        return self.compared**2 * exact(self._units.device).itemsize
+        return len(self._units) ** 2 * exact(self._units.device).itemsize
 
     @property
     def enough(self) -> bool:
         """Whether a turn may end."""
-        return self.rows >= ROWS_A_UNIT * self.compared
+        return self.rows >= ROWS_A_UNIT * len(self._units)
 
     def open(self, *, everything: bool) -> None:
         """Begin; with `everything` a few positions of each example that comes, else so many as soon make enough."""
-        kind, device = exact(self._units.device), self._units.device
-        self._matrix = torch.zeros(self.compared, self.compared, dtype=kind, device=device)
-        self._sums = torch.zeros(self.compared, dtype=kind, device=device)
+        count, device = len(self._units), self._units.device
+        self._matrix = torch.zeros(count, count, dtype=exact(device), device=device)
+        self._sums = torch.zeros_like(self._matrix[0])
         self._zeros = 0
-        self._wanted = None if everything else ROWS_A_UNIT * self.compared
+        self._wanted = None if everything else ROWS_A_UNIT * count
 
     def take(self, arranged: Tensor) -> None:
         """One call's values, (examples, places, positions)."""
         if self.once and self.rows == 0:
             self.open(everything=False)
-        if self._matrix is None or self._some is None:
+        if self._matrix is None:
             return
-        few = self._rows(arranged, self._some)
+        few = self._rows(arranged)
         self._zeros += few.numel() - int(few.count_nonzero())
         rows = few.to(self._sums.dtype)
         width = -(-len(self._matrix) // _BLOCKS)
@@ -106,7 +96,7 @@ class Products:
 
     def close(self) -> None:
         """Make numbers of the matrix, and let it go."""
-        if self._matrix is None or self._some is None:
+        if self._matrix is None:
             return
         upper, self._matrix = self._matrix.triu(), None
         if not self.rows or not bool(upper.isfinite().all()):
@@ -114,18 +104,18 @@ class Products:
         products = upper + upper.triu(1).mT
         values = singular_values(products)
         largest = torch.full((self._count,), -1.0, dtype=products.dtype, device="cpu")
-        compared = self._units[self._some[:, 0]].cpu()
-        largest[compared] = largest_cosine(_covariance(products, self._sums, self.rows)).cpu()
+        covariance = _covariance(products, self._sums, self.rows)
+        largest[self._units.cpu()] = largest_cosine(covariance).cpu()
         self.found = Likeness(
             largest=largest,
             effective_rank=float(effective_rank(values)),
             srank=float(share_rank(values)),
-            zeros=self._zeros / (self.rows * self.compared),
+            zeros=self._zeros / (self.rows * len(self._units)),
         )
 
-    def _rows(self, arranged: Tensor, some: Tensor) -> Tensor:
+    def _rows(self, arranged: Tensor) -> Tensor:
         """Some positions of each example, one a row."""
-        positions = some.shape[1] * arranged.shape[2]
+        some, positions = self._some, self._some.shape[1] * arranged.shape[2]
         least = _POSITIONS
         if self._wanted is not None:
             least = max(least, -(-(self._wanted - self.rows) // len(arranged)))
@@ -140,13 +130,13 @@ class Products:
         return few.movedim(1, -1).flatten(0, 1)
 
 
-def _order(units: Tensor, count: int) -> Tensor | None:
-    """Where the places of some units are, (units, places of each); None where they have different numbers."""
+def products_of(units: Tensor, count: int) -> Products | None:
+    """Of an outlet with these units at its places, (P,), `count` = none of the layer's; None where some have more."""
     many = torch.bincount(units, minlength=count + 1)[:count]
     if not count or bool((many != many[0]).any()) or not bool(many[0]):
         return None
     order = torch.argsort(units, stable=True)[: int(many.sum())].reshape(count, -1)
-    return order[:: -(-count // MOST_UNITS)]
+    return Products(units, order[:: -(-count // MOST_UNITS)], count)
 
 
 def _covariance(products: Tensor, sums: Tensor, rows: int) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from regrow.health.advice import Advice
 from regrow.health.layer_health import LayerHealth
 from regrow.health.symptoms import Symptom
+
+if TYPE_CHECKING:
+    from regrow.health.health import Health
 
 WIDTH: Final = 110
 _LAYERS: Final = 14
@@ -27,20 +29,13 @@ _COLUMNS: Final = (
 )
 
 
-def screen(
-    *,
-    layers: Sequence[LayerHealth],
-    examples: int,
-    evidence: Sequence[str],
-    symptoms: Sequence[Symptom],
-    advice: Sequence[Advice],
-    notes: Sequence[str],
-) -> str:
+def screen(health: Health) -> str:
     """All of it, some forty lines."""
-    units = sum(layer.count for layer in layers)
+    layers, symptoms, advice = health.layers, health.symptoms, health.advice
+    units, told = sum(layer.count for layer in layers), ", ".join(health.evidence)
     lines = [
-        f"{len(layers)} layers, {units:,} units, {examples:,} examples; from {', '.join(evidence)}",
-        *_resolution(examples),
+        f"{len(layers)} layers, {units:,} units, {health.examples:,} examples; from {told}",
+        *_resolution(health.examples),
         "",
         *_table(layers, symptoms),
         "",
@@ -50,16 +45,16 @@ def screen(
         lines += _wrapped(line)
     lines += ["", "advice" if advice else "advice: none that was measured here fits these symptoms"]
     for each in advice:
-        told = f"; costs {each.cost}" if each.cost else ""
-        lines += _wrapped(f"- {each.title} (shown in {each.source}{told})")
+        costs = f"; costs {each.cost}" if each.cost else ""
+        lines += _wrapped(f"- {each.title} (shown in {each.source}{costs})")
         if each.code:
             lines.append(f"    {each.code}")
     if advice:
         lines.append("what was measured, and where it does not hold: health.advice")
-    if notes:
-        lines += ["", *_wrapped(f"not measured: {notes[0]}")]
-        if len(notes) > 1:
-            lines.append(f"  and {len(notes) - 1} more: health.notes")
+    if health.notes:
+        lines += ["", *_wrapped(f"not measured: {health.notes[0]}")]
+        if len(health.notes) > 1:
+            lines.append(f"  and {len(health.notes) - 1} more: health.notes")
     return "\n".join(lines)
 
 

@@ -40,14 +40,13 @@ class FlatEnds:
     ) -> Tensor | None:
         """Where the input of a call lies in a flat end, bool; None where that is not known. To be asked before it."""
         given = args[0] if args else named.get("input")
-        settings = (*args[1:], *(each for key, each in named.items() if key != "input"))
+        others = {key: each for key, each in named.items() if key != "input"}
         if not isinstance(given, Tensor) or not given.is_floating_point():
             return None
-        if any(isinstance(each, Tensor) for each in settings):
+        if any(isinstance(each, Tensor) for each in (*args[1:], *others.values())):
             return None
-        key = (func, args[1:], *sorted((k, v) for k, v in named.items() if k != "input"))
+        key = (func, args[1:], *sorted(others.items()))
         if key not in self._known:
-            others = {k: v for k, v in named.items() if k != "input"}
             self._known[key] = self._ends(lambda x: func(x, *args[1:], **others))
         ends = self._known[key]
         if ends is None:

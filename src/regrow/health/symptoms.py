@@ -6,7 +6,7 @@ Called by `health/health` with the layers' numbers; `health/advice` goes on from
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,51 +55,33 @@ class Symptom:
 
 
 def symptoms_of(
-    layers: Sequence[LayerHealth],
-    limits: Thresholds,
-    *,
-    input_shift: float | None,
-    probe_gap: float | None,
-) -> tuple[Symptom, ...]:
-    """All of them, the network's first, and then layer by layer."""
-    return tuple(_all(layers, limits, input_shift=input_shift, probe_gap=probe_gap))
-
-
-def _all(
     layers: Iterable[LayerHealth],
     limits: Thresholds,
     *,
     input_shift: float | None,
     probe_gap: float | None,
 ) -> Iterator[Symptom]:
+    """All of them, the network's first, and then layer by layer."""
     if input_shift is not None and input_shift > limits.shift:
-        yield _number(INPUT_SHIFT, "", f"the inputs' mean is {input_shift:.3g} times their spread")
+        yield _symptom(INPUT_SHIFT, "", f"the inputs' mean is {input_shift:.3g} times their spread")
     if probe_gap is not None and probe_gap > limits.probe:
-        yield _number(
-            PROBE_GAP,
-            "",
-            f"learns a new task worse than a fresh network, by {probe_gap:.3g} of loss",
-        )
+        told = f"learns a new task worse than a fresh network, by {probe_gap:.3g} of loss"
+        yield _symptom(PROBE_GAP, "", told)
     for layer in layers:
         for key in _ANY:
-            if found := layer.units.get(key):
-                yield _units(BY_KEY[key], layer, len(found))
+            if layer.units.get(key):
+                yield _units(key, layer)
         for key in _MANY:
             if (layer.share(key) or 0) >= limits.share:
-                yield _units(BY_KEY[key], layer, len(layer.units[key]))
+                yield _units(key, layer)
         # Units whose weights differ may agree on few examples: most of a layer that does so is another matter.
         if (layer.share("alike") or 0) > 0.5:
-            yield _units(BY_KEY["alike"], layer, len(layer.units["alike"]))
-        yield from _of_numbers(layer, limits)
-
-
-def _of_numbers(layer: LayerHealth, limits: Thresholds) -> Iterator[Symptom]:
-    yield from _of_gain(layer, limits)
-    step = layer.numbers.get("step")
-    if step is not None and not step <= limits.step:
-        yield _number(
-            BY_KEY["step"], layer.path, f"the next step is {step:.3g} of the weight's length"
-        )
+            yield _units("alike", layer)
+        yield from _of_gain(layer, limits)
+        step = layer.numbers.get("step")
+        if step is not None and not step <= limits.step:
+            told = f"the next step is {step:.3g} of the weight's length"
+            yield _symptom(BY_KEY["step"], layer.path, told)
 
 
 def _of_gain(layer: LayerHealth, limits: Thresholds) -> Iterator[Symptom]:
@@ -109,9 +91,11 @@ def _of_gain(layer: LayerHealth, limits: Thresholds) -> Iterator[Symptom]:
     if layer.settled:
         yield from _of_settled(layer, gain, limits)
     elif math.isnan(gain) or gain > limits.gain_high:
-        yield _number(BY_KEY["gain"], layer.path, f"blown up, gives {gain:.3g} times what it hears")
+        told = f"blown up, gives {gain:.3g} times what it hears"
+        yield _symptom(BY_KEY["gain"], layer.path, told)
     elif gain < limits.gain_low:
-        yield _number(BY_KEY["gain"], layer.path, f"fades, gives {gain:.3g} times what it hears")
+        told = f"fades, gives {gain:.3g} times what it hears"
+        yield _symptom(BY_KEY["gain"], layer.path, told)
 
 
 def _of_settled(layer: LayerHealth, gain: float, limits: Thresholds) -> Iterator[Symptom]:
@@ -126,29 +110,22 @@ def _of_settled(layer: LayerHealth, gain: float, limits: Thresholds) -> Iterator
         word = "faded"
     else:
         return
-    yield _number(
-        BY_KEY["weight_ratio"],
-        layer.path,
-        f"{word}, {length:.3g} times as long as a fresh weight, gives {gain:.3g} times what it hears",
-    )
+    told = f"{word}, {length:.3g} times as long as a fresh weight, gives {gain:.3g} times what it hears"
+    yield _symptom(BY_KEY["weight_ratio"], layer.path, told)
 
 
-def _units(measure: Measure, layer: LayerHealth, count: int) -> Symptom:
-    return Symptom(
-        measure=measure.key,
-        layer=layer.path,
-        text=f"{count} of {layer.count} units {measure.title}",
-        formula=measure.formula,
-        evidence=measure.evidence,
-        count=count,
-    )
+def _units(key: str, layer: LayerHealth) -> Symptom:
+    measure, count = BY_KEY[key], len(layer.units[key])
+    told = f"{count} of {layer.count} units {measure.title}"
+    return _symptom(measure, layer.path, told, count=count)
 
 
-def _number(measure: Measure, layer: str, text: str) -> Symptom:
+def _symptom(measure: Measure, layer: str, text: str, *, count: int = 0) -> Symptom:
     return Symptom(
         measure=measure.key,
         layer=layer,
         text=text,
         formula=measure.formula,
         evidence=measure.evidence,
+        count=count,
     )

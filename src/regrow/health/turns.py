@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from regrow.health.products import ROWS_A_UNIT
+from regrow.health.products import ROWS_A_UNIT, Products
 from regrow.health.unit_reading import UnitReading
 
 ROOM: Final = 4 * 1024**2 * 8
@@ -20,40 +20,38 @@ class Turns:
     """All layers at once where there is room, over all batches; else one after the other, each until it has enough."""
 
     def __init__(self, readings: Iterable[UnitReading]) -> None:  # in the order of the forward pass
-        self._waiting = deque(each for each in readings if each.products is not None)
-        self._open: list[UnitReading] = []
-        self._taken = sum(_nbytes(each) for each in self._waiting) > ROOM
+        self._waiting = deque(
+            (each, each.products) for each in readings if each.products is not None
+        )
+        self._open: list[tuple[UnitReading, Products]] = []
+        self._taken = sum(products.nbytes for _, products in self._waiting) > ROOM
 
     def begin(self, *, last: bool) -> None:
         """A batch is about to pass; `last`: no other one follows."""
-        held = sum(_nbytes(each) for each in self._open)
-        while self._waiting and held + _nbytes(self._waiting[0]) <= ROOM:
-            reading = self._waiting.popleft()
-            held += _nbytes(reading)
-            self._open.append(reading)
-            assert reading.products is not None  # noqa: S101 # or it would not wait
-            reading.products.open(everything=not self._taken)
+        held = sum(products.nbytes for _, products in self._open)
+        while self._waiting and held + self._waiting[0][1].nbytes <= ROOM:
+            reading, products = self._waiting.popleft()
+            held += products.nbytes
+            self._open.append((reading, products))
+            products.open(everything=not self._taken)
         if last:
             # Whoever has had no turn is compared on this batch alone, one matrix after the other.
-            for reading in self._waiting:
-                assert reading.products is not None  # noqa: S101 # or it would not wait
-                reading.products.once = True
+            for _, products in self._waiting:
+                products.once = True
 
     def end(self, *, last: bool) -> None:
         """It has passed."""
         if not (last or self._taken):
             return
-        still: list[UnitReading] = []
-        for reading in self._open:
-            products = reading.products
-            assert products is not None  # noqa: S101 # or it would not be open
+        still: list[tuple[UnitReading, Products]] = []
+        for reading, products in self._open:
             if last or reading.broken or products.enough:
                 products.close()
             elif not products.rows:  # nothing came to this branch: another time, perhaps
                 products.close()
-                self._waiting.append(reading)
+                self._waiting.append((reading, products))
             else:
-                still.append(reading)
+                still.append((reading, products))
         self._open = still
 
     def notes(self) -> tuple[str, ...]:
@@ -64,7 +62,3 @@ class Turns:
             "ranks, zeros and likeness of activations over all batches: layers took turns, each on as many batches as "
             f"give {ROWS_A_UNIT} positions a unit, or on the last one",
         )
-
-
-def _nbytes(reading: UnitReading) -> int:
-    return 0 if reading.products is None else reading.products.nbytes

@@ -13,7 +13,7 @@ from torch import Tensor
 from regrow.activity.silence import TOLERANCE
 from regrow.graph.flows import Outlet
 from regrow.health.pass_values import PassValues, by_example, exact
-from regrow.health.products import Products
+from regrow.health.products import products_of
 
 _CERTAIN: Final = 1000.0
 """A spread so many times what it takes to be none, of the largest value so far, is certain."""
@@ -47,17 +47,14 @@ class UnitReading:
         self.changes: float | None = None
         # Values at which the layer's activation is flat; None where it is not known to be anywhere.
         self.flat: Tensor | None = None
-        products = Products(self._units, count) if compared else None
         # Of units with each other; None where they are not compared here.
-        self.products = products if products is not None and products.possible else None
+        self.products = products_of(self._units, count) if compared else None
 
     def take(self, x: Tensor, values: PassValues) -> None:
         """Take one call in. The argument is read, never written."""
         axes, lengths = self._outlet.axes, self._outlet.sizes
-        if x.ndim != self._outlet.ndim or tuple(x.shape[axis] for axis in axes) != lengths:
-            self.broken = True
-            return
-        if not x.is_floating_point():
+        as_traced = x.ndim == self._outlet.ndim and tuple(x.shape[axis] for axis in axes) == lengths
+        if not (as_traced and x.is_floating_point()):
             self.broken = True
             return
         if not x.numel():
