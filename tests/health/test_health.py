@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 import regrow
 from health.sick import Cnn, Mlp, images
-from regrow.errors import ConfigError, UnknownNameError
+from regrow.errors import ConfigError, TraceError, UnknownNameError
 from regrow.functional import filter_overlap, isometry_deviation
 from regrow.health import MEASURES, OF_UNITS, Comparison, LayerHealth, Thresholds
 
@@ -49,8 +50,8 @@ def test_what_is_no_number_goes_through_json_too() -> None:
     assert again.loss != again.loss
 
 
-@pytest.mark.parametrize("broken", [{}, {"health_version": 2}, {"health_version": 1}])
-def test_another_document_is_refused(broken: dict[str, Any]) -> None:
+@pytest.mark.parametrize("broken", [{}, {"health_version": 2}, {"health_version": 1}, []])
+def test_another_document_is_refused(broken: Any) -> None:
     with pytest.raises(ConfigError, match="health"):
         regrow.Health.from_dict(broken)
 
@@ -260,3 +261,85 @@ def test_numbers_of_the_weights_of_a_wide_layer(inputs: int) -> None:
     overlap = float(filter_overlap(rows).mean())
     assert layer.numbers["overlap"] == pytest.approx(overlap, rel=1e-4)
     assert layer.units["duplicate"] == (7, 80, 513, 599)
+
+
+def test_a_layer_with_two_names_has_its_next_step() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(192, 12), nn.Linear(12, 12)
+            self.again, self.head = self.two, nn.Linear(12, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.again(self.two(self.one(x.flatten(1)).relu()).relu()).relu())
+
+    net = Twice()
+    health = regrow.inspect(net, X, targets=Y, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+    assert [layer.path for layer in health.layers if "step" not in layer.numbers] == []
+
+
+def test_a_loader_may_fill_one_tensor_again_and_again() -> None:
+    def loader() -> Iterator[tuple[Tensor, Tensor]]:
+        x, y = torch.empty_like(X[:50]), torch.empty_like(Y[:50])
+        for start in range(0, 200, 50):
+            yield x.copy_(X[start : start + 50]), y.copy_(Y[start : start + 50])
+
+    net, batches = Cnn(), list(zip(X.split(50), Y.split(50), strict=True))
+    expected = regrow.inspect(net, batches, steps=1)
+    assert regrow.inspect(net, loader(), steps=1) == expected
+
+
+def test_an_empty_batch_has_no_loss() -> None:
+    net = Cnn()
+    whole = regrow.inspect(net, [(X, Y)])
+    assert regrow.inspect(net, [(X, Y), (X[:0], Y[:0])]) == whole
+
+
+def test_it_is_the_same_under_autocast() -> None:
+    net = Cnn()
+    optimizer = torch.optim.SGD(net.parameters())
+    expected = regrow.inspect(net, X, targets=Y, optimizer=optimizer)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert regrow.inspect(net, X, targets=Y, optimizer=optimizer) == expected
+
+
+def test_what_cannot_be_differentiated_or_copied_is_said() -> None:
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Tensor:
+            raise RuntimeError("there is no way back")
+
+    class Odd(nn.Module):
+        def __init__(self, *, back: bool) -> None:
+            super().__init__()
+            self.one, self.head, self.back = nn.Linear(192, 9), nn.Linear(9, 5), back
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.one(x.flatten(1)).relu()
+            return self.head(x if self.back else Once.apply(x))
+
+        def __deepcopy__(self, memo: object) -> Odd:
+            raise TypeError("there is one of me")
+
+    with pytest.raises(TraceError, match="its backward raised RuntimeError: there is no way back"):
+        regrow.inspect(Odd(back=False), X, targets=Y)
+    with pytest.raises(ConfigError, match=r"copy\.deepcopy takes, .* there is one of me: leave"):
+        regrow.inspect(Odd(back=True), X, targets=Y, steps=1)
+
+
+def test_another_networks_wiring_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"wiring must be this model's: it names 'dense\.weight'"):
+        regrow.inspect(Mlp(nn.ReLU()), X, wiring=regrow.trace(Cnn(), X[:2]))
+
+
+def test_a_document_with_a_word_for_a_number_is_refused(
+    sick: tuple[Cnn, regrow.Health, regrow.Health],
+) -> None:
+    for key in ("input_shift", "loss"):
+        document = {**sick[1].to_dict(), key: "much"}
+        with pytest.raises(ConfigError, match="must be what to_dict"):
+            regrow.Health.from_dict(document)

@@ -166,3 +166,34 @@ def test_a_rate_at_the_edge() -> None:
         optimizer = torch.optim.Adam(net.parameters(), lr=rate)
         health = _inspected(net, optimizer=optimizer)
         assert {each.layer for each in health.symptoms if each.measure == "step"} == found
+
+
+def test_units_killed_by_their_norm_that_leave_in_two_halves() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(7)
+            self.one, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+            self.left, self.right = nn.Conv2d(4, 6, 3), nn.Conv2d(4, 6, 3)
+            self.head = nn.Linear(12, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            left, right = self.norm(self.one(x)).relu().chunk(2, 1)
+            both = torch.cat((self.left(left).relu(), self.right(right).relu()), 1)
+            return self.head(both.mean((2, 3)))
+
+    net = Halves()
+    with torch.no_grad():
+        for unit in (1, 6):
+            net.norm.weight[unit], net.norm.bias[unit] = 1e-4, -0.5
+    units = _inspected(net)["one"].units
+    assert units["dead"] == units["norm_killed"] == (1, 6)
+
+
+def test_a_layer_of_next_to_nothing_is_dead_and_not_about_to_begin() -> None:
+    """Squares of such weights are 0 in float32."""
+    net = Mlp(nn.ReLU())
+    with torch.no_grad():
+        net.two.weight *= 1e-30
+        net.two.bias.fill_(-1.0)
+    assert regrow.inspect(net, X)["two"].units["dead"] == tuple(range(16))

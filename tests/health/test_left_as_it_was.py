@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    TensorDataset,
+)
 
 import regrow
 from crossed import crossed
 from health.sick import Cnn, Mlp, Vit, images
-from regrow.errors import TraceError
+from regrow.errors import ConfigError, TraceError
 
 X, Y = images(64)
 
@@ -128,3 +136,88 @@ def test_the_inputs_are_as_they_were() -> None:
     kept = x.clone()
     regrow.inspect(Writing(), x)
     assert torch.equal(x, kept)
+
+
+class _Sharded(Sampler[list[int]]):
+    """Batches of a batch sampler inside, as Accelerate's."""
+
+    def __init__(self, batch_sampler: BatchSampler) -> None:
+        self.batch_sampler = batch_sampler
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batch_sampler)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_generator_deep_inside_a_loader_goes_on_as_if_nobody_had_looked(sharded: bool) -> None:
+    generator, data = torch.Generator().manual_seed(3), TensorDataset(X, Y)
+    batches = BatchSampler(RandomSampler(data, generator=generator), 16, drop_last=False)
+    loader = DataLoader(data, batch_sampler=_Sharded(batches) if sharded else batches)
+    before = generator.get_state()
+    regrow.inspect(Cnn(), loader)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_numbers_of_numpys_that_a_data_set_draws_are_drawn_again() -> None:
+    class Noisy(Dataset[tuple[Tensor, Tensor]]):
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+            return X[place] + float(np.random.rand()), Y[place]  # noqa: NPY002 # as users do
+
+    loader = DataLoader(Noisy(), batch_size=4)
+    np.random.seed(0)  # noqa: NPY002
+    expected = np.random.rand()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    regrow.inspect(Cnn(), loader)
+    assert np.random.rand() == expected  # noqa: NPY002
+
+
+def test_an_optimizer_that_draws_leaves_the_random_numbers() -> None:
+    class Noisy(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for parameter in group["params"]:
+                        parameter.add_(torch.randn_like(parameter))
+
+    net = Cnn()
+    before = torch.get_rng_state()
+    health = regrow.inspect(net, X, targets=Y, optimizer=Noisy(net.parameters(), lr=0.1))
+    assert health["two"].numbers["step"] > 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_probe_seeds_no_gpu_that_is_not_in_use_yet() -> None:
+    net = Mlp(nn.ReLU())
+    torch.manual_seed(5)  # is kept for when a GPU is first used
+    kept = vars(torch.cuda)["_lazy_seed_tracker"]
+    before = kept.manual_seed_all_cb
+    regrow.inspect(net, X, targets=Y, steps=1)
+    assert kept.manual_seed_all_cb is before
+
+
+class _Wrapper(torch.optim.Optimizer):
+    """An optimizer that has another one step, as Accelerate's does."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, name: str) -> None:
+        super().__init__(optimizer.param_groups, {})
+        self.name = name
+        setattr(self, name, optimizer)
+
+    def step(self, closure: Any = None) -> None:
+        getattr(self, self.name).step(closure)
+
+
+def test_an_optimizer_inside_a_wrapper_is_not_stepped() -> None:
+    net = Cnn()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    nn.functional.cross_entropy(net(X), Y).backward()
+    before = _everything(net, optimizer)
+    told = regrow.inspect(net, X, targets=Y, steps=1, optimizer=_Wrapper(optimizer, "optimizer"))
+    after = _everything(net, optimizer)
+    assert all(_same(before[key], after[key]) for key in before)
+    assert told == regrow.inspect(net, X, targets=Y, steps=1, optimizer=optimizer)
+    with pytest.raises(ConfigError, match="_Wrapper steps the one that it holds as inner"):
+        regrow.inspect(net, X, targets=Y, optimizer=_Wrapper(optimizer, "inner"))

@@ -142,3 +142,33 @@ def test_the_smallest_value_is_left_out_only_for_who_does_not_need_it() -> None:
     assert values.ends(x, (1,), lowest=True).low.tolist() == [[0.0, 0.0]]
     assert values.ends(x, (1,)).low.tolist() == [[1.0, 0.0]]
     assert values.ends(x, (1,), lowest=True).high.tolist() == [[2.0, 5.0]]
+
+
+def _clipped(low: float, high: float, *, by_name: bool = False) -> nn.Module:
+    class Clipped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if by_name:
+                return nn.functional.hardtanh(x, max_val=high, min_val=low)
+            return nn.functional.hardtanh(x, low, high)
+
+    return Clipped()
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_hard_tanh_is_flat_at_its_own_bounds(by_name: bool) -> None:
+    net = Mlp(_clipped(-3.0, 4.0, by_name=by_name))
+    with torch.no_grad():
+        net.one.weight *= 0.1
+        net.one.bias.fill_(2.0)  # above 1, and below 4
+        net.one.bias[UNIT] = 4.0 + 2.3 * float(net.one(X.flatten(1))[:, UNIT].std())
+    units = regrow.inspect(net, X)["one"].units
+    assert units["dead"] == ()
+    assert units["saturated"] == (UNIT,)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6(), nn.Hardtanh(0.0, 6.0)])
+def test_who_gives_more_than_1_behind_a_relu6_is_not_saturated(activation: nn.Module) -> None:
+    net = Mlp(activation)
+    with torch.no_grad():
+        net.one.bias += 3.0
+    assert not regrow.inspect(net, X)["one"].units.get("saturated")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -13,7 +14,13 @@ from torch import Tensor
 from regrow.errors import ConfigError
 from regrow.graph.calling import call_arguments, map_tensors, tensors_in
 
-_PAIR = 2
+_PAIR: Final = 2
+
+_DRAWS_FROM: Final = ("sampler", "batch_sampler", "dataset")
+"""Where a loader, or a sampler, keeps what it draws from."""
+
+_WRAPPED: Final = 3
+"""How often one may be wrapped by another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +31,14 @@ class Batch:
     targets: Any = None  # as the loss takes them; None: there are none
 
     def on(self, device: torch.device) -> Batch:
-        """The same where the model is: loaders give batches on the CPU."""
+        """A copy where the model is: loaders give batches on the CPU."""
+
+        # Not the loader's own: what was made in inference mode could not be kept for a backward pass.
+        def copied(each: Tensor) -> Tensor:
+            return each.detach().to(device, copy=True)
+
         return Batch(
-            inputs=map_tensors(self.inputs, lambda each: each.to(device)),
-            # Not the loader's own: what was made in inference mode could not be kept for a backward pass.
-            targets=map_tensors(self.targets, lambda each: each.detach().clone().to(device)),
+            inputs=map_tensors(self.inputs, copied), targets=map_tensors(self.targets, copied)
         )
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -90,12 +100,18 @@ def _called(each: object) -> str:
 
 @contextmanager
 def generators_kept(loader: object) -> Generator[None]:
-    """A loader's own random numbers afterwards are those that would have come anyway."""
-    owners = (loader, *(getattr(loader, name, None) for name in ("sampler", "batch_sampler")))
+    """A loader's own random numbers afterwards are those that would have come anyway, and so are numpy's."""
+    owners = [loader]
+    for _ in range(_WRAPPED):
+        owners += [getattr(owner, name, None) for owner in owners for name in _DRAWS_FROM]
     found = [getattr(owner, "generator", None) for owner in owners]
     kept = [(each, each.get_state()) for each in found if isinstance(each, torch.Generator)]
+    numpy: Any = sys.modules.get("numpy.random")  # data sets may draw with it; regrow does without
+    numbers = None if numpy is None else numpy.get_state()
     try:
         yield
     finally:
         for generator, state in kept:
             generator.set_state(state)
+        if numpy is not None:
+            numpy.set_state(numbers)

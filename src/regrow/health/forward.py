@@ -5,7 +5,7 @@ Called by `health/inspecting.py` with one batch after the other. Nothing of a pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from regrow.graph.frames import Frame, Frames
 from regrow.graph.undisturbed import hooked
 from regrow.health.data import Batch
 from regrow.health.input_reading import BatchReading, GainReading, InletReading
-from regrow.health.pass_values import BOUNDS, FLOORED, PassValues
+from regrow.health.pass_values import FLOORED, PassValues, bounds_of
 from regrow.health.slopes import TAILED, FlatEnds
 from regrow.health.turns import Turns
 from regrow.health.unit_reading import UnitReading
@@ -29,25 +29,25 @@ from regrow.health.unit_reading import UnitReading
 class _BoundsTable(CallTable):
     """Notes besides what is known of tensors by the activation that they come from."""
 
-    def __init__(self, frames: Frames, values: PassValues, flat: float) -> None:
+    def __init__(self, frames: Frames, flat: float) -> None:
         super().__init__(frames)
-        self._values = values
+        self.values = PassValues()  # of one pass
         self._ends = FlatEnds(flat)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Read, call, and note."""
-        name = getattr(func, "__name__", "")
+        name, named = getattr(func, "__name__", ""), kwargs or {}
         # Before the call, which may write over its input.
-        flat = self._ends.marked(func, args, kwargs or {}) if name in TAILED else None
+        flat = self._ends.marked(func, args, named) if name in TAILED else None
         out = super().__torch_function__(func, types, args, kwargs)
         if not isinstance(out, Tensor):
             return out
         if flat is not None:
-            self._values.flattened(out, flat)
+            self.values.flattened(out, flat)
         if name in FLOORED:
-            self._values.floored(out)
-        if (bounds := BOUNDS.get(name)) is not None:
-            self._values.bounded(out, bounds)
+            self.values.floored(out)
+        if (bounds := bounds_of(name, args, named)) is not None:
+            self.values.bounded(out, bounds)
         return out
 
 
@@ -57,7 +57,7 @@ class ForwardReading:
     def __init__(
         self,
         model: nn.Module,  # the bare model, in the mode in which it is run
-        layers: Mapping[str, Filters],  # by path, in the order of the calls
+        layers: Sequence[Filters],  # in the order of the calls
         flows: Mapping[str, Flow],  # where their units leave in that mode
         *,
         flat: float,  # the share of an activation's steepest slope up to which it is flat
@@ -65,8 +65,7 @@ class ForwardReading:
         self._model = model
         self._ended: list[Frame] = []
         self._frames = Frames(model, left=self._ended.append)
-        self._values = PassValues()
-        self._table = _BoundsTable(self._frames, self._values, flat)
+        self._table = _BoundsTable(self._frames, flat)
         self.gains = GainReading(model, layers)  # of all layers
         self.batches = BatchReading()  # of the model's own inputs
         self.examples = 0  # how many have passed
@@ -74,24 +73,24 @@ class ForwardReading:
         self.units: dict[str, list[UnitReading]] = {}
         self.inlets: dict[str, InletReading] = {}  # by layer
         tensors = dict(model.named_parameters(remove_duplicate=False))
-        for path, layer in layers.items():
-            flow = flows.get(path, Flow())
+        for layer in layers:
+            flow = flows.get(layer.path, Flow())
             device = tensors[layer.weight].device
-            self.units[path] = []
+            self.units[layer.path] = []
             for number, outlet in enumerate(flow.outlets):
                 # Of a unit that is read at two places one is enough to see whom it is like.
                 reading = UnitReading(outlet, layer.count, device, compared=number == 0)
-                self.units[path].append(reading)
+                self.units[layer.path].append(reading)
                 self._table.enter(outlet.site, self._taken_by(reading), reading)
             if flow.inlet is not None:
                 inlet = InletReading(flow.inlet_axis, groups=layer.groups)
-                self.inlets[path] = inlet
+                self.inlets[layer.path] = inlet
                 self._table.enter(flow.inlet, self._taken_by(inlet), None)
         # Whose units are compared with each other in which batch.
         self.turns = Turns(each for several in self.units.values() for each in several)
 
     def _taken_by(self, reading: UnitReading | InletReading) -> Callable[[Tensor], None]:
-        return lambda x: reading.take(x, self._values)
+        return lambda x: reading.take(x, self._table.values)
 
     def run(self, batch: Batch, *, last: bool) -> Any:
         """Run the model on a batch, the last one or not: what it gives."""
@@ -102,7 +101,7 @@ class ForwardReading:
         try:
             self._frames.begin()
             self._ended.clear()
-            with hooked(self.gains.before, self.gains.after, named=True), self._table:
+            with hooked(lambda *_: None, self.gains.take, named=True), self._table:
                 given = self._model(*args, **named)
         except Exception as error:
             raise TraceError(
@@ -110,7 +109,7 @@ class ForwardReading:
             ) from error
         finally:
             self._frames.remove()
-            self._values.clear()
+            self._table.values = PassValues()
         self._table.check(self._ended)
         self._ended.clear()
         self.turns.end(last=last)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, TraceError
 from regrow.health.data import Batch
 from regrow.health.optimizer_twin import optimizer_twin
 
@@ -55,24 +55,27 @@ def loss_of(given: Any, batch: Batch, loss: Loss | None) -> Tensor | None:
 class MeanGradient:
     """Summed over batches by their examples; what the parameters hold in ``.grad`` stays."""
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        self._trained = {
-            name: each for name, each in parameters.items() if each.requires_grad and each.is_leaf
-        }
-        self._sums: dict[str, Tensor] = {}
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._trained = [each for each in parameters if each.requires_grad and each.is_leaf]
+        self._sums: dict[Tensor, Tensor] = {}
         self._examples = 0
         self._loss = 0.0
 
     def add(self, loss: Tensor, examples: int) -> None:
         """One batch's mean loss."""
-        grads = torch.autograd.grad(loss, list(self._trained.values()), allow_unused=True)
-        found = cast("Sequence[Tensor | None]", grads)  # what the loss does not depend on has none
-        for name, grad in zip(self._trained, found, strict=True):
-            if grad is None:
+        try:
+            grads = torch.autograd.grad(loss, self._trained, allow_unused=True)
+        except Exception as error:
+            raise TraceError(
+                f"the model must run on every batch; its backward raised {type(error).__name__}: {error} (inspect)"
+            ) from error
+        for parameter, grad in zip(self._trained, grads, strict=True):
+            if cast("Tensor | None", grad) is None:  # the loss does not depend on it
                 continue
             share = grad.to_dense() if grad.is_sparse else grad
             share = share.to(torch.promote_types(share.dtype, torch.float32)) * examples
-            self._sums[name] = self._sums[name] + share if name in self._sums else share
+            before = self._sums.get(parameter)
+            self._sums[parameter] = share if before is None else before + share
         self._examples += examples
         self._loss += float(loss.detach()) * examples
 
@@ -86,42 +89,45 @@ class MeanGradient:
         """The mean loss."""
         return self._loss / self._examples if self._examples else None
 
-    def mean(self) -> dict[str, Tensor]:
-        """By name, of the parameters that the loss depends on."""
-        return {name: each / self._examples for name, each in self._sums.items()}
+    def mean(self) -> dict[Tensor, Tensor]:
+        """By parameter, of those that the loss depends on."""
+        return {parameter: each / self._examples for parameter, each in self._sums.items()}
 
 
-def check_optimizer(optimizer: object, parameters: Mapping[str, Tensor]) -> Optimizer:
-    """Refuse what is no optimizer, or holds none of the parameters."""
+def check_optimizer(optimizer: object, parameters: Iterable[Tensor]) -> Optimizer:
+    """Refuse what is no optimizer, steps another one, or holds none of the parameters."""
     inner = optimizer
-    while not isinstance(inner, Optimizer) and hasattr(inner, "optimizer"):
-        inner = cast("Any", inner).optimizer
+    while (within := getattr(inner, "optimizer", None)) is not None:
+        if isinstance(inner, Optimizer) and not isinstance(within, Optimizer):
+            break
+        # Wrappers may be optimizers themselves (Accelerate's): a copy of one would step the training's own.
+        inner = within
     if not isinstance(inner, Optimizer):
         raise ConfigError(
             f"optimizer must be a torch optimizer, or hold one as its .optimizer, got {type(optimizer).__name__} "
             "(inspect)"
         )
-    own = {id(each) for each in parameters.values()}
-    if not any(id(each) in own for group in inner.param_groups for each in group["params"]):
+    for name, each in vars(inner).items():
+        if isinstance(each, Optimizer):
+            raise ConfigError(
+                f"optimizer must step by itself, and {type(inner).__name__} steps the one that it holds as {name}: "
+                "give that one (inspect)"
+            )
+    own = set(parameters)
+    if not any(each in own for group in inner.param_groups for each in group["params"]):
         raise ConfigError("optimizer must hold parameters of the model, and holds none (inspect)")
     return inner
 
 
-def next_steps(
-    optimizer: Optimizer, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-) -> dict[str, tuple[float, float]]:
-    """How far the next step would move each tensor, and how long it is: made on copies, one tensor at a time."""
-    names = {id(each): name for name, each in parameters.items()}
-    found: dict[str, tuple[float, float]] = {}
+def next_steps(optimizer: Optimizer, gradients: Mapping[Tensor, Tensor]) -> dict[Tensor, float]:
+    """How far the next step would move each tensor: made on copies, one tensor at a time."""
+    found: dict[Tensor, float] = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            name = names.get(id(parameter))
-            if name is None or name not in gradients:
-                continue
-            moved = _stepped(optimizer, group, parameter, gradients[name])
-            before = parameter.detach().float()
-            way = float(torch.linalg.vector_norm(moved.float() - before))
-            found[name] = way, float(torch.linalg.vector_norm(before))
+            if parameter in gradients:
+                moved = _stepped(optimizer, group, parameter, gradients[parameter])
+                way = moved.float() - parameter.detach().float()
+                found[parameter] = float(torch.linalg.vector_norm(way))
     return found
 
 

@@ -6,7 +6,7 @@ Filled by `health/forward` while batches pass; read by `health/layer_values` at 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import torch
@@ -64,19 +64,16 @@ class InletReading:
 class GainReading:
     """rms(out without the bias) / rms(in) of layers that are modules, by hooks that belong to torch and not to them."""
 
-    def __init__(self, model: nn.Module, layers: Mapping[str, Filters]) -> None:
+    def __init__(self, model: nn.Module, layers: Iterable[Filters]) -> None:
         self._paths: dict[nn.Module, str] = {}
-        for path, layer in layers.items():
+        for layer in layers:
             owner, _, attribute = layer.weight.rpartition(".")
             module = model.get_submodule(owner)
             if attribute == "weight" and is_layer(module):
-                self._paths[module] = path
+                self._paths[module] = layer.path
         self._sums: dict[str, list[float]] = {}
 
-    def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Nothing is looked at in front of a layer."""
-
-    def after(
+    def take(
         self, module: nn.Module, args: tuple[object, ...], named: dict[str, object], out: object
     ) -> None:
         """A module has run."""

@@ -6,9 +6,8 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from itertools import chain
 from typing import Any, Final
 
 import torch
@@ -95,68 +94,61 @@ def inspect(
     check_whole(steps, name="steps", where="inspect")
     limits = Thresholds() if thresholds is None else thresholds
     bare = unwrap(model)
-    parameters = dict(bare.named_parameters(remove_duplicate=False))
-    tensors = {**parameters, **dict(bare.named_buffers(remove_duplicate=False))}
-    bare_optimizer = None if optimizer is None else check_optimizer(optimizer, parameters)
+    tensors: dict[str, Tensor] = dict(bare.named_parameters(remove_duplicate=False))
+    tensors |= bare.named_buffers(remove_duplicate=False)
+    bare_optimizer = None if optimizer is None else check_optimizer(optimizer, bare.parameters())
     device = first_device(bare)
     with ExitStack() as stack:
         # Before the loader is asked for anything: to begin takes a random number.
         stack.enter_context(generators_kept(batch_or_loader))
         stack.enter_context(undisturbed(bare))
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        batches = iter(batches_of(batch_or_loader, targets=targets))
+        # Copied as they come: a loader may fill one tensor again and again.
+        batches = (each.on(device) for each in batches_of(batch_or_loader, targets=targets))
         first = next(batches, None)
         if first is None:
             raise ConfigError("batch_or_loader must give a batch, and gave none (inspect)")
-        example = first.on(device).example()
+        example = first.example()
         found, flows = (
             trace_for_evaluation(bare, example)
             if wiring is None
-            else (wiring, evaluation_flows(bare, example))
+            else (_checked(wiring, tensors), evaluation_flows(bare, example))
         )
-        layers = {layer.path: layer for layer in found.layers}
-        flows = _beside_nothing(flows, bare, example, layers.values(), tensors)
-        forward = ForwardReading(bare, layers, flows, flat=limits.flat)
-        backward = MeanGradient(dict(bare.named_parameters()))
-        for given_batch, last in _with_last(chain((first,), batches)):
-            batch = given_batch.on(device)
-            wanted = backward.possible and (
+        flows = _beside_nothing(flows, bare, example, found.layers, tensors)
+        forward = ForwardReading(bare, found.layers, flows, flat=limits.flat)
+        backward = MeanGradient(bare.parameters())
+        following: Batch | None = first
+        while following is not None:
+            batch, following = following, next(batches, None)
+            # An empty batch has no mean loss.
+            wanted = (backward.possible and len(batch) > 0) and (
                 loss is not None or batch.targets is not None or _may_have_labels(batch)
             )
             with torch.enable_grad() if wanted else nullcontext():
-                given = forward.run(batch, last=last)
+                given = forward.run(batch, last=following is None)
                 value = loss_of(given, batch, loss) if wanted else None
             if value is not None:
                 backward.add(value, len(batch))
         gradients = backward.mean()
+        moved = {} if bare_optimizer is None else next_steps(bare_optimizer, gradients)
         gap, kept = (
-            probe_gap(bare, first.on(device), loss=loss, optimizer=bare_optimizer, steps=steps)
+            probe_gap(bare, first, loss=loss, optimizer=bare_optimizer, steps=steps)
             if steps
             else (None, ())
         )
-    # A tied parameter has several names, and each layer knows it by its own.
-    by_tensor = {id(parameters[name]): grad for name, grad in gradients.items()}
-    gradients = {
-        name: by_tensor[id(each)] for name, each in parameters.items() if id(each) in by_tensor
-    }
-    moved = (
-        next_steps(bare_optimizer, parameters, gradients)
-        if bare_optimizer is not None and gradients
-        else {}
-    )
-    measured = tuple(
-        _of_layer(
-            layer,
-            wiring=found,
-            flow=flows.get(path, Flow()),
-            forward=forward,
-            tensors=tensors,
-            gradients=gradients,
-            moved=moved,
-            limits=limits,
+        measured = tuple(
+            _of_layer(
+                layer,
+                wiring=found,
+                flow=flows.get(layer.path, Flow()),
+                forward=forward,
+                tensors=tensors,
+                gradients=gradients,
+                moved=moved,
+                limits=limits,
+            )
+            for layer in found.layers
         )
-        for path, layer in layers.items()
-    )
     evidence = ["weights only", "one forward", *(["one backward"] if gradients else [])]
     if steps:
         evidence.append(f"{steps} steps")
@@ -181,11 +173,20 @@ def inspect(
     )
 
 
+def _checked(wiring: Wiring, tensors: Mapping[str, Tensor]) -> Wiring:
+    for layer in wiring.layers:
+        if layer.weight not in tensors:
+            raise ConfigError(
+                f"wiring must be this model's: it names '{layer.weight}', which the model does not have (inspect)"
+            )
+    return wiring
+
+
 def _beside_nothing(
     flows: Mapping[str, Flow],
     model: nn.Module,
     example: Any,
-    layers: Iterable[Filters],
+    layers: Sequence[Filters],
     tensors: Mapping[str, Tensor],
 ) -> Mapping[str, Flow]:
     """Where units leave if what is added to them is taken for what it is: an adapter that begins at 0 adds nothing."""
@@ -193,15 +194,6 @@ def _beside_nothing(
     if not empty:
         return flows
     return merged(evaluation_flows(model, example, mute=empty), flows)
-
-
-def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
-    """Each batch, and whether it is the last one: the next one is asked for before it is used."""
-    one = next(batches, None)
-    while one is not None:
-        following = next(batches, None)
-        yield one, following is None
-        one = following
 
 
 def _may_have_labels(batch: Batch) -> bool:
@@ -216,8 +208,8 @@ def _of_layer(
     flow: Flow,
     forward: ForwardReading,
     tensors: Mapping[str, Tensor],
-    gradients: Mapping[str, Tensor],
-    moved: Mapping[str, tuple[float, float]],
+    gradients: Mapping[Tensor, Tensor],
+    moved: Mapping[Tensor, float],
     limits: Thresholds,
 ) -> LayerHealth:
     weights = weight_values(layer, tensors, flow.factors, limits)
@@ -229,7 +221,7 @@ def _of_layer(
         weights=weights,
         limits=limits,
     )
-    slopes = gradient_values(layer, gradients, moved, tensors, limits)
+    slopes = gradient_values(layer, tensors[layer.weight], gradients, moved, limits)
     marks = {**weights.marks, **units.marks, **slopes.marks}
     if "norm_killed" in marks:
         marks["zero_by_construction"] = marks["zero_by_construction"] & ~marks["norm_killed"]
@@ -260,20 +252,18 @@ def _notes(
     wiring: Wiring,
     *,
     optimizer: object,
-    gradients: Mapping[str, Tensor],
+    gradients: Mapping[Tensor, Tensor],
 ) -> tuple[str, ...]:
     unjudged = [
         f"what {layer.path or 'the model'} gives: {layer.why_not}"
         for layer in layers
         if layer.why_not and not layer.is_head
     ]
-    without = (
-        ["gradients: there are no targets and no loss, or nothing is trained"]
-        if not gradients
-        else []
-    )
-    if optimizer is not None and not gradients:
-        without.append("the optimizer's next step: it needs a gradient")
+    without: list[str] = []
+    if not gradients:
+        without.append("gradients: there are no targets and no loss, or nothing is trained")
+        if optimizer is not None:
+            without.append("the optimizer's next step: it needs a gradient")
     return (*without, *unjudged, *wiring.remarks)
 
 

@@ -18,7 +18,7 @@ from regrow.criteria.filter_overlap import overlap_of_products
 from regrow.criteria.relative_activity import relative_activity
 from regrow.criteria.relative_gradient import relative_gradient
 from regrow.draw import resolve_initialiser
-from regrow.graph.filters import Filters, Norm
+from regrow.graph.filters import Filters
 from regrow.graph.flows import Factor
 from regrow.graph.slices import rows
 from regrow.health.duplicates import largest_cosine
@@ -93,16 +93,10 @@ def _behind_zero(
 ) -> Tensor:
     """Units with a norm scale or another factor of exactly 0 in front of their readers."""
     found = _nobody(layer.count)
-    scales = [
-        Factor(name=norm.weight, entries=norm.channels)
-        for norm in layer.norms
-        if norm.weight is not None
-    ]
-    for factor in (*scales, *factors):
-        none = tensors[factor.name].detach().flatten().cpu() == 0
-        if bool(none.any()):
-            for unit, entries in enumerate(factor.entries):
-                found[unit] |= any(bool(none[entry]) for entry in entries)
+    scales = [(norm.weight, norm.channels) for norm in layer.norms if norm.weight is not None]
+    for name, units in (*scales, *((each.name, each.entries) for each in factors)):
+        zero = (tensors[name].detach().flatten() == 0).tolist()
+        found |= torch.tensor([any(zero[each] for each in own) for own in units], device="cpu")
     return found
 
 
@@ -125,17 +119,19 @@ def unit_values(
     low = torch.stack([each.low for each in given])
     high = torch.stack([each.high for each in given])
     constant = torch.ones(layer.count, dtype=torch.bool, device=low.device)
+    nothing = constant.clone()  # gives 0 throughout
     for each in given:
         largest = torch.maximum(each.low.abs(), each.high.abs()).where(each.covered, 0.0).amax()
         still = silent(each.low, each.high, largest=largest, values=each.values.long())
         # Who was certain to change is no constant because something larger came later.
         constant &= (still & (each.changes is None)) | ~each.covered
+        nothing &= ((each.low == 0) & (each.high == 0)) | ~each.covered
     nowhere = low.amin(0).isnan() | high.amax(0).isnan()
     wrong = (nowhere | low.amin(0).isinf() | high.amax(0).isinf()).cpu()
-    mute, zero = constant.cpu() & ~wrong, ((low == 0) & (high == 0)).all(0).cpu()
-    killed = mute & zero & _below_zero(layer, tensors)
+    mute = constant.cpu() & ~wrong
+    killed = mute & nothing.cpu() & _below_zero(layer, tensors)
     begins = weights.marks["zero_by_construction"]
-    if weights.numbers["weight_ratio"] == 0:  # all of it begins as nothing, and nobody is to blame
+    if not bool(tensors[layer.weight].any()):  # all of it begins as nothing, and nobody is to blame
         blocked, idle = torch.zeros_like(mute), mute
     else:
         blocked = idle = mute & begins & ~killed
@@ -156,17 +152,24 @@ def unit_values(
         "dormant": small & ~mute & ~rare,
     }
     numbers: dict[str, float] = {}
-    bounded = [each for each in given if each.flat is not None]
-    if bounded:
-        share = torch.stack([_share_flat(each) for each in bounded]).amin(0).cpu()
+    # A unit that an outlet does not cover is judged elsewhere.
+    flat = [
+        (each.flat / each.values).where(each.covered, 1.0)
+        for each in given
+        if each.flat is not None
+    ]
+    if flat:
+        share = torch.stack(flat).amin(0).cpu()
         marks["saturated"] = ~mute & ~rare & (share > limits.saturated)
     first = given[0]
     found = None if first.products is None else first.products.found
     if found is not None and not bool(wrong.any()):
         marks["alike"] = (found.largest > limits.duplicate) & ~mute
-        numbers["effective_rank"] = found.effective_rank
-        numbers["srank"] = found.srank
-        numbers["zeros"] = found.zeros
+        numbers = {
+            "effective_rank": found.effective_rank,
+            "srank": found.srank,
+            "zeros": found.zeros,
+        }
     return Values(marks=marks, numbers=numbers)
 
 
@@ -180,35 +183,23 @@ def _why_not(layer: Filters, readings: Sequence[UnitReading]) -> str:
     return "it did not run"
 
 
-def _share_flat(reading: UnitReading) -> Tensor:
-    assert reading.flat is not None  # noqa: S101 # only those are asked
-    # A unit that is not covered here is judged elsewhere.
-    return (reading.flat / reading.values).where(reading.covered, 1.0)
-
-
 def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:
     """Units whose norm shifts them below 0, by ten times what its scale lets them move."""
     found = _nobody(layer.count)
     for norm in layer.norms:
         if norm.weight is not None and norm.bias is not None:
-            scale, shift = (
-                tensors[each].detach().float().cpu() for each in (norm.weight, norm.bias)
+            scale, shift = (tensors[each].detach().float() for each in (norm.weight, norm.bias))
+            low = ((shift < 0) & (scale.abs() <= 0.1 * shift.abs())).tolist()
+            found |= torch.tensor(
+                [bool(own) and all(low[each] for each in own) for own in norm.channels],
+                device="cpu",
             )
-            low = (shift < 0) & (scale.abs() <= 0.1 * shift.abs())
-            found |= _all_entries(norm, low)
     return found
 
 
 def _nobody(count: int) -> Tensor:
     """No unit of so many."""
     return torch.zeros(count, dtype=torch.bool, device="cpu")
-
-
-def _all_entries(norm: Norm, marks: Tensor) -> Tensor:
-    return torch.tensor(
-        [bool(entries) and all(bool(marks[each]) for each in entries) for entries in norm.channels],
-        device="cpu",
-    )
 
 
 def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
@@ -224,19 +215,18 @@ def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
 
 def gradient_values(
     layer: Filters,
-    gradients: Mapping[str, Tensor],
-    steps: Mapping[str, tuple[float, float]],
-    tensors: Mapping[str, Tensor],
+    weight: Tensor,
+    gradients: Mapping[Tensor, Tensor],
+    steps: Mapping[Tensor, float],
     limits: Thresholds,
 ) -> Values:
     """What the gradient of the mean loss shows, and the step that an optimizer would make of it."""
-    grad = gradients.get(layer.weight)
+    grad = gradients.get(weight)
     if grad is None:
         return Values(marks={}, numbers={})
-    each = rows(grad, layer)
     numbers = {"gradient": float(torch.linalg.vector_norm(grad))}
-    if layer.weight in steps:
-        way, length = steps[layer.weight]
-        numbers["step"] = way / max(length, fresh_norm(layer, tensors[layer.weight]))
-    low = relative_gradient(each) <= limits.gradient
+    if weight in steps:
+        length = float(torch.linalg.vector_norm(weight.detach().float()))
+        numbers["step"] = steps[weight] / max(length, fresh_norm(layer, weight))
+    low = relative_gradient(rows(grad, layer)) <= limits.gradient
     return Values(marks={"low_gradient": low.cpu()}, numbers=numbers)

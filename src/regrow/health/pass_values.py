@@ -5,24 +5,23 @@ What one layer gives is what the next one hears. Asked by `unit_reading` and `in
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-BOUNDS: Final = {
+_BOUNDS: Final = {
     "tanh": (-1.0, 1.0),
     "tanh_": (-1.0, 1.0),
-    "hardtanh": (-1.0, 1.0),
     "softsign": (-1.0, 1.0),
     "sigmoid": (0.0, 1.0),
     "sigmoid_": (0.0, 1.0),
     "hardsigmoid": (0.0, 1.0),
 }
-"""Functions between two bounds, at both of which they are flat; ReLU6, flat at 0 in ordinary work, is none of them."""
+"""Functions between two bounds, at both of which they are flat."""
 
 _SMALL: Final = 2**14
 """Examples of fewer numbers are not gone through one by one."""
@@ -50,14 +49,6 @@ class PassValues:
         self._bounds: dict[Hashable, tuple[float, float]] = {}
         # A weak reference keeps the storage's own number from being used again, and none of its memory.
         self._met: dict[int, StorageWeakRef] = {}
-
-    def clear(self) -> None:
-        """Another pass begins."""
-        self._ends.clear()
-        self._floored.clear()
-        self._flat.clear()
-        self._bounds.clear()
-        self._met.clear()
 
     def bounded(self, x: Tensor, bounds: tuple[float, float]) -> None:
         """All of this tensor lies between two bounds."""
@@ -96,12 +87,12 @@ class PassValues:
 
         With `lowest` the smallest values do not matter if they are not below 0, and are given as 0 where that is known.
         """
-        key = *self._memory(x), x.storage_offset(), tuple(x.shape), tuple(x.stride()), tuple(axes)
-        lowest = lowest and self._memory(x) in self._floored
-        found = self._ends.get(key) or self._ends.get((*key, lowest))
+        memory = self._memory(x)
+        key = *memory, x.storage_offset(), tuple(x.shape), tuple(x.stride()), tuple(axes)
+        lowest = lowest and memory in self._floored
+        found = self._ends.get((key, False)) or self._ends.get((key, lowest))
         if found is None:
-            found = _ends(by_example(x, axes), lowest=lowest)
-            self._ends[(*key, lowest) if lowest else key] = found
+            found = self._ends[key, lowest] = _ends(by_example(x, axes), lowest=lowest)
         return found
 
     def sizes(self, x: Tensor, axes: Sequence[int]) -> Tensor:
@@ -114,6 +105,18 @@ class PassValues:
         met = StorageWeakRef(x.untyped_storage())
         self._met.setdefault(met.cdata, met)
         return met.cdata, x._version  # pyright: ignore[reportPrivateUsage]
+
+
+def bounds_of(
+    name: str, args: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[float, float] | None:
+    """The bounds of what a call gives, at both of which the function is flat; None where it has none."""
+    if name != "hardtanh":
+        return _BOUNDS.get(name)
+    low = args[1] if len(args) > 1 else named.get("min_val", -1.0)
+    high = args[2] if len(args) > 2 else named.get("max_val", 1.0)
+    # One that is flat at 0 is a ReLU6, and is so in ordinary work.
+    return (low, high) if low < 0 else None
 
 
 def _fills_its_memory(x: Tensor) -> bool:

@@ -45,10 +45,10 @@ def probe_gap(
             "shuffled targets (inspect)"
         )
     with undisturbed(model):
-        torch.manual_seed(_SEED)
+        _seed()
         order = torch.randperm(len(batch.targets), device="cpu").to(batch.targets.device)
         shuffled = Batch(inputs=batch.inputs, targets=batch.targets[order])
-        here, fresh = copy.deepcopy(model), copy.deepcopy(model)
+        here, fresh = _copied(model), _copied(model)
         kept = _draw_anew(fresh)
         if sum(each.numel() for each in kept.values()) > 0.5 * sum(
             each.numel() for each in fresh.parameters()
@@ -58,10 +58,27 @@ def probe_gap(
                 f"as {next(iter(kept))}: leave steps out (inspect)"
             )
         found = [
-            _learnt(each, model, shuffled, loss=loss, optimizer=optimizer, steps=steps)
+            _learnt(each, _like(optimizer, model, each), shuffled, loss=loss, steps=steps)
             for each in (here, fresh)
         ]
     return found[0] - found[1], tuple(kept)
+
+
+def _seed() -> None:
+    """Not torch.manual_seed, which reaches generators that nobody puts back, and those of GPUs not yet in use."""
+    torch.default_generator.manual_seed(_SEED)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(_SEED)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ConfigError(
+            f"steps need a model that copy.deepcopy takes, which raised {type(error).__name__}: {error}: leave steps "
+            "out (inspect)"
+        ) from error
 
 
 def _draw_anew(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -77,24 +94,13 @@ def _draw_anew(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _learnt(
-    net: nn.Module,
-    model: nn.Module,
-    batch: Batch,
-    *,
-    loss: Loss | None,
-    optimizer: Optimizer | None,
-    steps: int,
+    net: nn.Module, trains: Optimizer, batch: Batch, *, loss: Loss | None, steps: int
 ) -> float:
     """The loss of one copy behind its last step."""
     # Flags are those of evaluation where this is called: the copies are trained.
     for module in net.modules():
         module.training = True
-    names = {id(each): name for name, each in model.named_parameters(remove_duplicate=False)}
-    own = dict(net.named_parameters(remove_duplicate=False))
-    trains = _like(
-        optimizer, {key: own[name] for key, name in names.items()}, list(net.parameters())
-    )
-    torch.manual_seed(_SEED)  # dropout draws the same in both
+    _seed()  # dropout draws the same in both
     with torch.enable_grad():
         for _ in range(steps):
             trains.zero_grad()
@@ -110,16 +116,15 @@ def _loss(net: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
     return value
 
 
-def _like(
-    optimizer: Optimizer | None, own: dict[int, nn.Parameter], every: list[nn.Parameter]
-) -> Optimizer:
-    """An optimizer of a copy's parameters, with another's settings and nothing that it remembers."""
+def _like(optimizer: Optimizer | None, model: nn.Module, net: nn.Module) -> Optimizer:
+    """An optimizer of a model's copy, with the settings of the model's own and nothing that it remembers."""
     if optimizer is None:
-        return Adam([each for each in every if each.requires_grad], lr=_RATE)
+        return Adam([each for each in net.parameters() if each.requires_grad], lr=_RATE)
+    own = dict(zip(model.parameters(), net.parameters(), strict=True))
     return optimizer_twin(
         optimizer,
         [
-            (group, [own[id(each)] for each in group["params"] if id(each) in own])
+            (group, [own[each] for each in group["params"] if each in own])
             for group in optimizer.param_groups
         ],
     )
