@@ -343,3 +343,20 @@ def test_a_document_with_a_word_for_a_number_is_refused(
         document = {**sick[1].to_dict(), key: "much"}
         with pytest.raises(ConfigError, match="must be what to_dict"):
             regrow.Health.from_dict(document)
+
+
+def test_a_model_that_works_its_loss_out_without_labels_has_gradients() -> None:
+    class Coder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.head = nn.Linear(192, 9), nn.Linear(9, 192)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            x = x.flatten(1)
+            given = self.head(self.one(x).tanh())
+            return {"given": given, "loss": nn.functional.mse_loss(given, x)}
+
+    net = Coder()
+    health = regrow.inspect(net, X, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+    assert health.loss == pytest.approx(float(net(X)["loss"].detach()))
+    assert health["one"].numbers.keys() >= {"gradient", "step"}

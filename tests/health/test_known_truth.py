@@ -197,3 +197,13 @@ def test_a_layer_of_next_to_nothing_is_dead_and_not_about_to_begin() -> None:
         net.two.weight *= 1e-30
         net.two.bias.fill_(-1.0)
     assert regrow.inspect(net, X)["two"].units["dead"] == tuple(range(16))
+
+
+def test_a_head_that_is_not_a_number() -> None:
+    """Nothing else is: what a layer gives is finite in front of it."""
+    net = Mlp(nn.GELU())
+    with torch.no_grad():
+        net.head.weight[3, 0] = torch.inf
+    health = regrow.inspect(net, X)
+    assert named(health) == {("not_finite", "head")}
+    assert health["head"].units["not_finite"] == (3,)

@@ -27,8 +27,8 @@ def loss_of(given: Any, batch: Batch, loss: Loss | None) -> Tensor | None:
     if loss is not None:
         value = cast("object", loss(given, batch.targets))
     elif batch.targets is None:
-        value = given.get("loss") if isinstance(given, Mapping) else getattr(given, "loss", None)
-        if not isinstance(value, Tensor):
+        value = own_loss(given)
+        if value is None:
             return None
     elif isinstance(given, Tensor):
         try:
@@ -50,6 +50,12 @@ def loss_of(given: Any, batch: Batch, loss: Loss | None) -> Tensor | None:
             f"{came} (inspect)"
         )
     return value.reshape(())
+
+
+def own_loss(given: Any) -> Tensor | None:
+    """What a model that works out its loss itself says of it."""
+    value = given.get("loss") if isinstance(given, Mapping) else getattr(given, "loss", None)
+    return value if isinstance(value, Tensor) else None
 
 
 class MeanGradient:

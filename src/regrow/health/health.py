@@ -158,7 +158,7 @@ class Health:
                 probe_gap=gap,
                 thresholds=Thresholds(**document["thresholds"]),
                 notes=tuple(document["notes"]),
-                pictures=cast("Any", _tuples(document["pictures"])),
+                pictures=tuples(document["pictures"]),
             )
         except ConfigError:  # says already what is wrong
             raise
@@ -172,7 +172,8 @@ class Health:
         return screen(self)
 
 
-def _tuples(value: object) -> object:
+def tuples(value: Any) -> Any:
+    """Lists, and lists in them, as tuples."""
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(_tuples(each) for each in cast("Sequence[object]", value))
+        return tuple(map(tuples, cast("Sequence[object]", value)))
     return value

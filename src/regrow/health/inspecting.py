@@ -16,13 +16,21 @@ from torch import Tensor, nn
 from regrow._checks import check_whole
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, unwrap
+from regrow.graph.calling import call_arguments
 from regrow.graph.flows import Flow, merged
 from regrow.graph.trace import evaluation_flows, trace_for_evaluation
 from regrow.graph.undisturbed import undisturbed
 from regrow.health.data import Batch, batches_of, generators_kept
 from regrow.health.forward import ForwardReading, first_device
-from regrow.health.gradients import Loss, MeanGradient, check_optimizer, loss_of, next_steps
-from regrow.health.health import Health
+from regrow.health.gradients import (
+    Loss,
+    MeanGradient,
+    check_optimizer,
+    loss_of,
+    next_steps,
+    own_loss,
+)
+from regrow.health.health import Health, tuples
 from regrow.health.layer_health import LayerHealth
 from regrow.health.layer_values import gradient_values, unit_values, weight_values
 from regrow.health.probe import probe_gap
@@ -115,6 +123,7 @@ def inspect(
             else (_checked(wiring, tensors), evaluation_flows(bare, example))
         )
         flows = _beside_nothing(flows, bare, example, found.layers, tensors)
+        told = loss is not None or first.targets is not None or _tells_loss(bare, example)
         forward = ForwardReading(bare, found.layers, flows, flat=limits.flat)
         backward = MeanGradient(bare.parameters())
         following: Batch | None = first
@@ -122,7 +131,7 @@ def inspect(
             batch, following = following, next(batches, None)
             # An empty batch has no mean loss.
             wanted = (backward.possible and len(batch) > 0) and (
-                loss is not None or batch.targets is not None or _may_have_labels(batch)
+                told or batch.targets is not None or _may_have_labels(batch)
             )
             with torch.enable_grad() if wanted else nullcontext():
                 given = forward.run(batch, last=following is None)
@@ -199,6 +208,14 @@ def _beside_nothing(
 def _may_have_labels(batch: Batch) -> bool:
     """Models that work out their loss themselves take labels by name."""
     return isinstance(batch.inputs, Mapping) and any("label" in str(each) for each in batch.inputs)
+
+
+def _tells_loss(model: nn.Module, example: Any) -> bool:
+    """Whether a model works out a loss though nobody has told it labels, as autoencoders do."""
+    args, named = call_arguments(example)
+    with undisturbed(model), torch.enable_grad():
+        value = own_loss(model(*args, **named))
+    return value is not None and value.requires_grad
 
 
 def _of_layer(
@@ -292,7 +309,4 @@ def _pictures(
     weight = tensors[first.weight].detach()
     if first.kind != "conv" or weight.ndim != 4 or max(weight.shape[2:]) > _SIDE:
         return ()
-    return tuple(
-        tuple(tuple(tuple(row) for row in channel) for channel in each)
-        for each in weight[:_PICTURES, :3].float().nan_to_num(0.0, 0.0, 0.0).cpu().tolist()
-    )
+    return tuples(weight[:_PICTURES, :3].float().nan_to_num(0.0, 0.0, 0.0).tolist())

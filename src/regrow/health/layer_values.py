@@ -54,7 +54,11 @@ def weight_values(
     if empty:  # what has not begun has no directions
         return Values(marks=marks, numbers=numbers)
     marks["invalid"] = (weight_l1(wide) < limits.invalid).cpu()
-    if layer.is_head or layer.count > limits.most_units or not bool(wide.isfinite().all()):
+    if not bool(wide.isfinite().all()):
+        # Where what the units give is judged, too, that says more.
+        marks["not_finite"] = ~wide.isfinite().all(1).cpu()
+        return Values(marks=marks, numbers=numbers)
+    if layer.is_head or layer.count > limits.most_units:
         return Values(marks=marks, numbers=numbers)
     near, length = layer.count // layer.groups, wide.shape[-1]
     blocks = wide.unflatten(0, (layer.groups, near))
