@@ -360,3 +360,20 @@ def test_a_model_that_works_its_loss_out_without_labels_has_gradients() -> None:
     health = regrow.inspect(net, X, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
     assert health.loss == pytest.approx(float(net(X)["loss"].detach()))
     assert health["one"].numbers.keys() >= {"gradient", "step"}
+
+
+def test_an_optimizer_that_takes_sparse_gradients_alone_is_asked_of_no_layer() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(10, 8, sparse=True)
+            self.one, self.head = nn.Linear(8, 9), nn.Linear(9, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.one(self.words(x).mean(1)).relu())
+
+    net, words = Words(), torch.randint(10, (50, 4))
+    optimizer = torch.optim.SparseAdam([net.words.weight])
+    health = regrow.inspect(net, words, targets=Y[:50], optimizer=optimizer)
+    assert "gradient" in health["one"].numbers
+    assert "step" not in health["one"].numbers

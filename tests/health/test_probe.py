@@ -82,3 +82,11 @@ def test_what_cannot_be_drawn_anew_is_said() -> None:
 def test_without_targets_there_is_nothing_to_learn() -> None:
     with pytest.raises(ConfigError, match="steps need targets"):
         regrow.inspect(Mlp(nn.ReLU()), X, steps=1)
+
+
+def test_what_cannot_be_trained_on_is_said() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 9), nn.BatchNorm1d(9), nn.Linear(9, 5))
+    with pytest.raises(
+        ConfigError, match="trains on the first batch, and a copy raised ValueError"
+    ):
+        regrow.inspect(net, X[:1], targets=Y[:1], steps=1)

@@ -125,22 +125,15 @@ def check_optimizer(optimizer: object, parameters: Iterable[Tensor]) -> Optimize
     return inner
 
 
-def next_steps(optimizer: Optimizer, gradients: Mapping[Tensor, Tensor]) -> dict[Tensor, float]:
-    """How far the next step would move each tensor: made on copies, one tensor at a time."""
-    found: dict[Tensor, float] = {}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter in gradients:
-                moved = _stepped(optimizer, group, parameter, gradients[parameter])
-                way = moved.float() - parameter.detach().float()
-                found[parameter] = float(torch.linalg.vector_norm(way))
-    return found
-
-
-def _stepped(
-    optimizer: Optimizer, group: dict[str, Any], parameter: Tensor, gradient: Tensor
-) -> Tensor:
-    """A copy of one tensor after a step of a copy of its optimizer, with a copy of its state."""
+def next_step(optimizer: Optimizer, parameter: Tensor, gradient: Tensor) -> float | None:
+    """How far the next step would move a tensor, made on copies; None where the optimizer does not hold it."""
+    holding = (
+        group
+        for group in optimizer.param_groups
+        if any(each is parameter for each in group["params"])
+    )
+    if (group := next(holding, None)) is None:
+        return None
     own = nn.Parameter(parameter.detach().clone())
     own.grad = gradient.to(own.dtype)
     state = copy.deepcopy(dict(optimizer.state.get(parameter, {})))
@@ -153,4 +146,4 @@ def _stepped(
             f"{type(optimizer).__name__} must be able to step one tensor at a time, and raised "
             f"{type(error).__name__}: {error}: leave optimizer out (inspect)"
         ) from error
-    return own.detach()
+    return float(torch.linalg.vector_norm(own.detach().float() - parameter.detach().float()))

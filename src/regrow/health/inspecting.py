@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow._checks import check_whole
 from regrow.errors import ConfigError
@@ -27,7 +28,6 @@ from regrow.health.gradients import (
     MeanGradient,
     check_optimizer,
     loss_of,
-    next_steps,
     own_loss,
 )
 from regrow.health.health import Health, tuples
@@ -139,7 +139,6 @@ def inspect(
             if value is not None:
                 backward.add(value, len(batch))
         gradients = backward.mean()
-        moved = {} if bare_optimizer is None else next_steps(bare_optimizer, gradients)
         gap, kept = (
             probe_gap(bare, first, loss=loss, optimizer=bare_optimizer, steps=steps)
             if steps
@@ -153,7 +152,7 @@ def inspect(
                 forward=forward,
                 tensors=tensors,
                 gradients=gradients,
-                moved=moved,
+                optimizer=bare_optimizer,
                 limits=limits,
             )
             for layer in found.layers
@@ -226,7 +225,7 @@ def _of_layer(
     forward: ForwardReading,
     tensors: Mapping[str, Tensor],
     gradients: Mapping[Tensor, Tensor],
-    moved: Mapping[Tensor, float],
+    optimizer: Optimizer | None,
     limits: Thresholds,
 ) -> LayerHealth:
     weights = weight_values(layer, tensors, flow.factors, limits)
@@ -238,8 +237,10 @@ def _of_layer(
         weights=weights,
         limits=limits,
     )
-    slopes = gradient_values(layer, tensors[layer.weight], gradients, moved, limits)
-    marks = {**weights.marks, **units.marks, **slopes.marks}
+    found = [weights, units]
+    if (grad := gradients.get(tensors[layer.weight])) is not None:
+        found.append(gradient_values(layer, tensors[layer.weight], grad, optimizer, limits))
+    marks = {key: each for values in found for key, each in values.marks.items()}
     if "norm_killed" in marks:
         marks["zero_by_construction"] = marks["zero_by_construction"] & ~marks["norm_killed"]
     if "low_gradient" in marks:
@@ -247,9 +248,8 @@ def _of_layer(
         for key in ("dead", "blocked", "starved"):
             if key in marks:
                 marks["low_gradient"] = marks["low_gradient"] & ~marks[key]
-    numbers = {**weights.numbers, **units.numbers, **slopes.numbers}
-    gain = forward.gains.gain(layer.path)
-    if gain is not None:
+    numbers = {key: each for values in found for key, each in values.numbers.items()}
+    if (gain := forward.gains.gain(layer.path)) is not None:
         numbers["gain"] = gain
     return LayerHealth(
         path=layer.path,

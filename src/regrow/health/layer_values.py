@@ -12,6 +12,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from regrow.activity.silence import silent
 from regrow.criteria.filter_overlap import overlap_of_products
@@ -22,6 +23,7 @@ from regrow.graph.filters import Filters
 from regrow.graph.flows import Factor
 from regrow.graph.slices import rows
 from regrow.health.duplicates import largest_cosine
+from regrow.health.gradients import next_step
 from regrow.health.input_reading import InletReading
 from regrow.health.isometry import deviation_of_products
 from regrow.health.thresholds import Thresholds
@@ -220,17 +222,15 @@ def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
 def gradient_values(
     layer: Filters,
     weight: Tensor,
-    gradients: Mapping[Tensor, Tensor],
-    steps: Mapping[Tensor, float],
+    grad: Tensor,
+    optimizer: Optimizer | None,
     limits: Thresholds,
 ) -> Values:
     """What the gradient of the mean loss shows, and the step that an optimizer would make of it."""
-    grad = gradients.get(weight)
-    if grad is None:
-        return Values(marks={}, numbers={})
     numbers = {"gradient": float(torch.linalg.vector_norm(grad))}
-    if weight in steps:
+    way = None if optimizer is None else next_step(optimizer, weight, grad)
+    if way is not None:
         length = float(torch.linalg.vector_norm(weight.detach().float()))
-        numbers["step"] = steps[weight] / max(length, fresh_norm(layer, weight))
+        numbers["step"] = way / max(length, fresh_norm(layer, weight))
     low = relative_gradient(rows(grad, layer)) <= limits.gradient
     return Values(marks={"low_gradient": low.cpu()}, numbers=numbers)

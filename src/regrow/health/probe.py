@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, RegrowError
 from regrow.graph.undisturbed import undisturbed
 from regrow.health.data import Batch
 from regrow.health.gradients import Loss, loss_of
@@ -57,11 +57,11 @@ def probe_gap(
                 f"steps need modules that draw their own weights (reset_parameters), and most weights have none, such "
                 f"as {next(iter(kept))}: leave steps out (inspect)"
             )
-        found = [
+        ends = [
             _learnt(each, _like(optimizer, model, each), shuffled, loss=loss, steps=steps)
             for each in (here, fresh)
         ]
-    return found[0] - found[1], tuple(kept)
+    return ends[0] - ends[1], tuple(kept)
 
 
 def _seed() -> None:
@@ -101,19 +101,27 @@ def _learnt(
     for module in net.modules():
         module.training = True
     _seed()  # dropout draws the same in both
-    with torch.enable_grad():
-        for _ in range(steps):
-            trains.zero_grad()
-            _loss(net, batch, loss).backward()
-            trains.step()
-        return float(_loss(net, batch, loss).detach())
 
+    def told() -> Tensor:
+        args, named = batch.arguments()
+        value = loss_of(net(*args, **named), batch, loss)
+        assert value is not None  # noqa: S101 # there are targets
+        return value
 
-def _loss(net: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
-    args, named = batch.arguments()
-    value = loss_of(net(*args, **named), batch, loss)
-    assert value is not None  # noqa: S101 # there are targets
-    return value
+    try:
+        with torch.enable_grad():
+            for _ in range(steps):
+                trains.zero_grad()
+                told().backward()
+                trains.step()
+            return float(told().detach())
+    except RegrowError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"steps need a model that trains on the first batch, and a copy raised {type(error).__name__}: {error}: "
+            "leave steps out (inspect)"
+        ) from error
 
 
 def _like(optimizer: Optimizer | None, model: nn.Module, net: nn.Module) -> Optimizer:
