@@ -100,7 +100,6 @@ class ForwardReading:
         self._frames.install()
         try:
             self._frames.begin()
-            self._ended.clear()
             with hooked(lambda *_: None, self.gains.take, named=True), self._table:
                 given = self._model(*args, **named)
         except Exception as error:

@@ -122,9 +122,10 @@ def unit_values(
         covered |= each.covered.cpu()
     if not bool(covered.all()) or len(given) < len(readings):
         return Values(marks={}, numbers={}, why_not=_why_not(layer, readings))
-    low = torch.stack([each.low for each in given])
-    high = torch.stack([each.high for each in given])
-    constant = torch.ones(layer.count, dtype=torch.bool, device=low.device)
+    low = torch.stack([each.low for each in given]).amin(0)
+    high = torch.stack([each.high for each in given]).amax(0)
+    wrong = ~(low.isfinite() & high.isfinite()).cpu()
+    constant = torch.ones_like(low, dtype=torch.bool)
     nothing = constant.clone()  # gives 0 throughout
     for each in given:
         largest = torch.maximum(each.low.abs(), each.high.abs()).where(each.covered, 0.0).amax()
@@ -132,8 +133,6 @@ def unit_values(
         # Who was certain to change is no constant because something larger came later.
         constant &= (still & (each.changes is None)) | ~each.covered
         nothing &= ((each.low == 0) & (each.high == 0)) | ~each.covered
-    nowhere = low.amin(0).isnan() | high.amax(0).isnan()
-    wrong = (nowhere | low.amin(0).isinf() | high.amax(0).isinf()).cpu()
     mute = constant.cpu() & ~wrong
     killed = mute & nothing.cpu() & _below_zero(layer, tensors)
     begins = weights.marks["zero_by_construction"]
