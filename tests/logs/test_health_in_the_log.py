@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -83,6 +85,19 @@ def test_data_are_what_inspect_takes_or_a_function_that_gives_them(given: Any) -
     _, written = _train(inspect_on=given, inspect_every=3)
     assert [values["regrow/health/dead"] for values in written.values()] == [1 / 8, 1 / 8]
     assert ("regrow/health/loss" in written[3]) == (given is not X)
+
+
+def test_a_function_that_draws_its_data_leaves_the_trainings_random_numbers() -> None:
+    def drawn() -> Tensor:
+        return X[torch.randperm(120)] + random.random() + np.random.rand()  # noqa: NPY002, S311
+
+    def after(**options: Any) -> tuple[float, ...]:
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        _train(**options)
+        return float(torch.rand(())), random.random(), np.random.rand()  # noqa: NPY002, S311
+
+    assert after(inspect_on=drawn, inspect_every=3) == after()
 
 
 def test_a_look_that_fails_costs_one_warning_and_no_training() -> None:

@@ -71,6 +71,7 @@ class GainReading:
             module = model.get_submodule(owner)
             if attribute == "weight" and is_layer(module):
                 self._paths[module] = layer.path
+        # By layer the squares that it heard, how many they are, and the same of what it gave.
         self._sums: dict[str, list[float]] = {}
 
     def take(
@@ -81,22 +82,19 @@ class GainReading:
         heard = args[0] if args else named.get("input")
         if path is None or not (isinstance(heard, Tensor) and isinstance(out, Tensor)):
             return
-        sums = self._sums.setdefault(path, [0.0, 0.0, 0.0, 0.0])
         # The same examples of both: what one of them hears may be much larger than what another one does.
         wanted = max(_wanted(heard), _wanted(out))
-        for place, x in (
-            (0, _some(heard, wanted)),
-            (2, _without_bias(module, _some(out, wanted))),
-        ):
-            sums[place] += _square(x)
-            sums[place + 1] += x.numel()
+        heard, given = _some(heard, wanted), _without_bias(module, _some(out, wanted))
+        new = (_square(heard), heard.numel(), _square(given), given.numel())
+        sums = self._sums.get(path, (0.0, 0, 0.0, 0))
+        self._sums[path] = [one + other for one, other in zip(sums, new, strict=True)]
 
     def gain(self, path: str) -> float | None:
         """None where the layer did not run as a module, hears nothing or gives nothing."""
-        sums = self._sums.get(path)
-        if sums is None or not (sums[0] != 0 and sums[2] != 0 and sums[1] and sums[3]):
+        heard, many_heard, given, many_given = self._sums.get(path, (0.0, 0.0, 0.0, 0.0))
+        if heard == 0 or given == 0:
             return None
-        ratio = (sums[2] / sums[3]) / (sums[0] / sums[1])
+        ratio = (given / many_given) / (heard / many_heard)
         return math.sqrt(ratio) if ratio >= 0 else math.nan
 
 

@@ -156,7 +156,6 @@ def unit_values(
         "rare": rare,
         "dormant": small & ~mute & ~rare,
     }
-    numbers: dict[str, float] = {}
     # A unit that an outlet does not cover is judged elsewhere.
     flat = [
         (each.flat / each.values).where(each.covered, 1.0)
@@ -166,16 +165,11 @@ def unit_values(
     if flat:
         share = torch.stack(flat).amin(0).cpu()
         marks["saturated"] = ~mute & ~rare & (share > limits.saturated)
-    first = given[0]
-    found = None if first.products is None else first.products.found
-    if found is not None and not bool(wrong.any()):
-        marks["alike"] = (found.largest > limits.duplicate) & ~mute
-        numbers = {
-            "effective_rank": found.effective_rank,
-            "srank": found.srank,
-            "zeros": found.zeros,
-        }
-    return Values(marks=marks, numbers=numbers)
+    products = given[0].products
+    if products is None or products.found is None or bool(wrong.any()):
+        return Values(marks=marks, numbers={})
+    marks["alike"] = (products.found.largest > limits.duplicate) & ~mute
+    return Values(marks=marks, numbers=products.found.numbers)
 
 
 def _why_not(layer: Filters, readings: Sequence[UnitReading]) -> str:

@@ -5,6 +5,7 @@ Held by `health/unit_reading.py`; which layers are compared while a batch passes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,9 +35,7 @@ class Likeness:
 
     # By unit the largest correlation with another one's, (O,) on the CPU; -1 for those not compared.
     largest: Tensor
-    effective_rank: float  # of what they give
-    srank: float  # of what they give
-    zeros: float  # the share of it that is 0
+    numbers: Mapping[str, float]  # of what they give, by measure: ranks, and the share that is 0
 
 
 class Products:
@@ -106,12 +105,12 @@ class Products:
         largest = torch.full((self._count,), -1.0, dtype=products.dtype, device="cpu")
         covariance = _covariance(products, self._sums, self.rows)
         largest[self._units.cpu()] = largest_cosine(covariance).cpu()
-        self.found = Likeness(
-            largest=largest,
-            effective_rank=float(effective_rank(values)),
-            srank=float(share_rank(values)),
-            zeros=self._zeros / (self.rows * len(self._units)),
-        )
+        numbers = {
+            "effective_rank": float(effective_rank(values)),
+            "srank": float(share_rank(values)),
+            "zeros": self._zeros / (self.rows * len(self._units)),
+        }
+        self.found = Likeness(largest=largest, numbers=numbers)
 
     def _rows(self, arranged: Tensor) -> Tensor:
         """Some positions of each example, one a row."""

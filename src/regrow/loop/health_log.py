@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from regrow._checks import check_whole
 from regrow.errors import ConfigError, RegrowWarning
+from regrow.graph.undisturbed import undisturbed
 from regrow.health import OF_UNITS, Health, inspect
+from regrow.health.data import generators_kept
 from regrow.loop.stepper import Stepper
 
 
@@ -39,9 +41,10 @@ class HealthLog:
         optimizer = self._stepper.watches[0].optimizer
         try:
             given = self._examples
-            if callable(given):
-                given = cast("Callable[[], Any]", given)()
-            health = inspect(host.model, given, wiring=host.wiring, optimizer=optimizer)
+            with generators_kept(given), undisturbed(host.model):  # a function may draw, too
+                if callable(given):
+                    given = cast("Callable[[], Any]", given)()
+                health = inspect(host.model, given, wiring=host.wiring, optimizer=optimizer)
         except Exception as error:  # whatever it is, it is not worth the training
             self._failed = True
             warnings.warn(
