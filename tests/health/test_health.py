@@ -377,3 +377,17 @@ def test_an_optimizer_that_takes_sparse_gradients_alone_is_asked_of_no_layer() -
     health = regrow.inspect(net, words, targets=Y[:50], optimizer=optimizer)
     assert "gradient" in health["one"].numbers
     assert "step" not in health["one"].numbers
+
+
+def test_a_model_that_runs_without_gradients_alone_is_looked_at() -> None:
+    class Still(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.head = nn.Linear(192, 9), nn.Linear(9, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.is_grad_enabled():
+                raise RuntimeError("not with gradients")
+            return self.head(self.one(x.flatten(1)).relu())
+
+    assert regrow.inspect(Still(), X).evidence == ("weights only", "one forward")

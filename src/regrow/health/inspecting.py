@@ -7,7 +7,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any, Final
 
 import torch
@@ -212,9 +212,14 @@ def _may_have_labels(batch: Batch) -> bool:
 def _tells_loss(model: nn.Module, example: Any) -> bool:
     """Whether a model works out a loss though nobody has told it labels, as autoencoders do."""
     args, named = call_arguments(example)
-    with undisturbed(model), torch.enable_grad():
+    with (
+        undisturbed(model),
+        torch.enable_grad(),
+        suppress(Exception),
+    ):  # with gradients some do not run
         value = own_loss(model(*args, **named))
-    return value is not None and value.requires_grad
+        return value is not None and value.requires_grad
+    return False
 
 
 def _of_layer(
