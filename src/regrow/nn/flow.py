@@ -5,9 +5,7 @@ Called by `nn/neighbours.py`, with what `nn/recorder.py` has seen.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -20,9 +18,18 @@ class Flow:
     """The runs of a model: which tensor every module took and gave. Modules are named by their first path."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
+        self._model = model
+        self._path_of = {module: path for path, module in model.named_modules()}
         self._taken: dict[nn.Module, list[Arrival]] = {}
         self._given: dict[nn.Module, list[Value | None]] = {}
+
+    def run(self, example_inputs: ExampleInputs, *, training: bool) -> None:
+        """Run the model in evaluation or in training mode, and see what goes where: it stays as it was."""
+        recorder = Recorder(self._path_of, self._taken, self._given)
+        with undisturbed(self._model, training=lambda module: training):
+            args, kwargs = call_arguments(example_inputs)
+            with hooked(recorder.enter, recorder.leave), recorder:
+                recorder.finish(self._model(*args, **kwargs))
 
     def arrivals(self, module: nn.Module) -> Sequence[Arrival]:
         """What a module took, one a call."""
@@ -64,85 +71,35 @@ class Flow:
             return takers, "its output is (part of) the model's"
         before, _ = value.made[module]
         for taker, op in value.reads[before:]:
-            if taker is None or not self._takes(taker, value):
+            if taker is None or all(each.value is not value for each in self.arrivals(taker)):
                 return takers, f"its output goes to the operation {op}, in no module of its own"
             takers[taker] = None
         return takers, "" if takers else "nothing reads its output"
 
-    def views_whole(self, module: nn.Module, taker: nn.Module) -> bool:
+    def views_whole(self, module: nn.Module, follower: nn.Module) -> bool:
         """Whether a follower takes the output as it was given: the same shape, entry by entry."""
-        pairs = self._passed_on(module, taker)
-        return pairs is not None and all(
+        return all(
             (given.shape, given.stride(), given.storage_offset())
             == (taken.shape, taken.stride(), taken.storage_offset())
-            for given, taken in pairs
+            for given, taken in self._passed_on(module, follower)
         )
 
-    def views_flat(self, module: nn.Module, taker: nn.Module) -> bool:
+    def views_flat(self, module: nn.Module, follower: nn.Module) -> bool:
         """Whether a follower takes the output flattened, channel after channel, a row a sample."""
-        pairs = self._passed_on(module, taker)
-        return pairs is not None and all(
+        return all(
             (given.is_contiguous() and taken.is_contiguous() and taken.ndim == 2)
             and (taken.shape[0], taken.numel()) == (given.shape[0], given.numel())
-            for given, taken in pairs
+            for given, taken in self._passed_on(module, follower)
         )
 
-    def _passed_on(self, module: nn.Module, taker: nn.Module) -> list[tuple[Tensor, Tensor]] | None:
-        """What a module gave and its follower took of it, call by call; None where that is not known."""
-        found: list[tuple[Tensor, Tensor]] = []
-        for arrival in self._taken[taker]:
-            if arrival.value is None or arrival.tensor is None:
-                return None
-            found.append((arrival.value.made[module][1], arrival.tensor))
-        return found
+    def _passed_on(self, module: nn.Module, follower: nn.Module) -> list[tuple[Tensor, Tensor]]:
+        """What a module gave and its follower took of it, call by call: one takes nothing else, and always a tensor."""
+        return [
+            (arrival.value.made[module][1], arrival.tensor)
+            for arrival in self.arrivals(follower)
+            if arrival.value is not None and arrival.tensor is not None
+        ]
 
     def path(self, module: nn.Module) -> str:
         """The first path of a module."""
         return self._path_of[module]
-
-    def _takes(self, taker: nn.Module, value: Value) -> bool:
-        return any(arrival.value is value for arrival in self._taken.get(taker, ()))
-
-    @contextmanager
-    def recording(self) -> Generator[Recorder]:
-        """Watch one run of the model."""
-        recorder = Recorder(self._taken, self._given)
-
-        def enter(module: nn.Module, args: Any) -> None:
-            if module in self._path_of:
-                recorder.enter(module, args)
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if module in self._path_of:
-                recorder.leave(module, output)
-
-        with hooked(enter, leave), recorder:
-            yield recorder
-
-
-def record(
-    model: nn.Module, example_inputs: ExampleInputs, *, training: bool = True
-) -> tuple[Flow, str]:
-    """Run a model in evaluation mode, and perhaps in training mode, and see what goes where: the model stays as it was.
-
-    Beside what was seen the error that the run in training mode ended with, "" for none.
-    """
-    flow = Flow(model)
-    _run(flow, model, example_inputs, training=False)
-    if not training:
-        return flow, ""
-    try:
-        _run(flow, model, example_inputs, training=True)
-    except Exception as error:  # whatever the model raises is said by the caller
-        return flow, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return flow, ""
-
-
-def _run(flow: Flow, model: nn.Module, example_inputs: ExampleInputs, *, training: bool) -> None:
-    with ExitStack() as stack:
-        stack.enter_context(undisturbed(model))
-        for module in model.modules():
-            module.training = training
-        args, kwargs = call_arguments(example_inputs)
-        recorder = stack.enter_context(flow.recording())
-        recorder.finish(model(*args, **kwargs))

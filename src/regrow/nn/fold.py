@@ -6,6 +6,7 @@ A user calls it. Who stands before and behind a layer it asks `nn/neighbours.py`
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import wrap
@@ -13,14 +14,15 @@ from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.errors import TraceError
 from regrow.graph.calling import ExampleInputs, call_arguments, map_tensors, tensors_in
 from regrow.graph.trace import unwrap
 from regrow.graph.undisturbed import undisturbed
 from regrow.nn import fold_rules as rules
-from regrow.nn.neighbours import Neighbours, has_hooks
-from regrow.nn.norm_kinds import GainControl, gain_control_modules, write_gains
+from regrow.nn.neighbours import Neighbours, has_hooks, held_outside, put_in_place
+from regrow.nn.norm_kinds import GainControl, gain_control_modules, kept_gain, write_gains
 
 _EXACT: Final = 1e-8
 """Of the largest output, in float64: what sixteen digits leave of an exact rule behind many layers."""
@@ -96,12 +98,14 @@ def fold(model: nn.Module, example_inputs: ExampleInputs) -> FoldedModel:
         The folded copy, and the report.
 
     Raises:
-        TraceError: The model is wrapped, has no gain control layer, or its outputs differ by more than rounding.
+        TraceError: The model is wrapped, has no gain control layer, does not run on the example inputs (as it is, and
+            in float64), or its outputs differ by more than rounding.
 
     Edge cases:
-        Channels whose gain is not above 0 keep it where a ReLU or a max pooling is behind; the others go. Weights that
-        two layers share are left. Moved gains are 1 afterwards, moved biases 0: tensors and state-dict keys stay, but
-        for a bias that a reader may get.
+        Channels whose gain is not above 0 keep it where a ReLU or a max pooling is behind; the others go. What two
+        layers share (weights, gains, biases) is left. A layer with k = 0 that an attribute also holds in a plain list,
+        tuple or dict stays, as an identity. Moved gains are 1 afterwards, moved biases 0: tensors and state-dict keys
+        stay, but for a bias that a reader may get.
 
     Source:
         Ours; the paper (Ruff 2017) says nothing of it.
@@ -122,19 +126,20 @@ def fold(model: nn.Module, example_inputs: ExampleInputs) -> FoldedModel:
     # Twice: in float64 first, where rounding cannot hide a rule that is not exact; then in the model's own numbers.
     exact, exact_inputs = copy.deepcopy(model).double(), _in_double(example_inputs)
     before = _outputs(exact, exact_inputs)
-    after = _outputs(_Folding(exact, exact_inputs).run(), exact_inputs)
-    difference = _difference(before, after)
+    _Folding(exact, exact_inputs).run()
+    difference = _difference(before, _outputs(exact, exact_inputs))
     # Written so that nan is refused as well.
     if not difference <= _EXACT:
         raise TraceError(
             f"the folded model must give what the model gave, and differs by {difference:.1e} of the largest output "
             "in float64: part of it depends on values that the example inputs do not show (fold)"
         )
-    folding = _Folding(copy.deepcopy(model), example_inputs)
-    made = folding.run()
+    made = copy.deepcopy(model)
+    folding = _Folding(made, example_inputs)
+    folding.run()
     report = FoldReport(
-        folded={path: tuple(texts) for path, texts in folding.folded.items()},
-        left={path: tuple(texts) for path, texts in folding.left.items()},
+        folded=folding.folded,
+        left=folding.left,
         removed=tuple(folding.removed),
         largest_difference=difference,
         rounding=_difference(_outputs(model, example_inputs), _outputs(made, example_inputs)),
@@ -147,35 +152,39 @@ class _Folding:
 
     def __init__(self, model: nn.Module, example_inputs: ExampleInputs) -> None:
         self._model = model
-        self._paths = {module: path for path, module in reversed(list(model.named_modules()))}
+        self._paths = {module: path for path, module in model.named_modules()}
         self._near = Neighbours(model, example_inputs, training=False)
         self._owners: dict[Tensor, set[nn.Module]] = {}
         for module in model.modules():
-            for parameter in module.parameters(recurse=False):
-                self._owners.setdefault(parameter, set()).add(module)
-        self.folded: dict[str, list[str]] = {}
-        self.left: dict[str, list[str]] = {}
+            for each in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                self._owners.setdefault(each, set()).add(module)
+        self._outside = held_outside(model)
+        self.folded: dict[str, tuple[str, ...]] = {}
+        self.left: dict[str, tuple[str, ...]] = {}
         self.removed: list[str] = []
 
-    def run(self) -> nn.Module:
-        """Fold every layer; the model itself where it is left, a new root where that was a layer."""
+    def run(self) -> None:
+        """Fold every layer."""
+        # No linear layer: what it gives in one row are no channels, but the positions of a map.
         in_front = {
             self._near.follower(module)[0]: module
             for module in self._paths
-            if self._own_weights(module)
+            if isinstance(module, _ConvNd) and self._own_weights(module)
         }
         for path, layer in gain_control_modules(self._model).items():
             if has_hooks(layer):
                 self._leave(path, "the layer has hooks")
                 continue
+            if not (self._is_one_layers(kept_gain(layer)) and self._is_one_layers(layer.bias)):
+                self._leave(path, "its gains or biases are another layer's too, or computed")
+                continue
             front = in_front.get(layer)
             if front is not None:
-                self._into_front(path, layer, cast("rules.Weighted", front))
+                self._into_front(path, layer, front)
             if path not in self.removed:
                 self._into_next(path, layer, scaled=front is not None)
-        return self._model
 
-    def _into_front(self, path: str, layer: GainControl, front: rules.Weighted) -> None:
+    def _into_front(self, path: str, layer: GainControl, front: _ConvNd) -> None:
         gains = layer.gains().detach()
         name = self._paths[front]
         if not bool((layer.mean_scale == 0).all()):
@@ -186,11 +195,15 @@ class _Folding:
             return
         rules.scale_outputs_(front, gains)
         rules.shift_outputs_(front, layer.bias.detach())
+        if layer in self._outside:
+            write_gains(layer, torch.ones_like(gains))
+            with torch.no_grad():
+                layer.bias.zero_()
+            self._note(path, f"g and b into {name}")
+            self._leave(path, f"the layer itself: it is also in {self._outside[layer]}")
+            return
         instead = nn.ReLU() if layer.relu else nn.Identity()
-        for parent in self._paths:
-            names = [name for name, child in parent._modules.items() if child is layer]  # pyright: ignore[reportPrivateUsage]
-            for each in names:
-                parent.register_module(each, instead.train(layer.training))
+        put_in_place(self._paths, {layer: instead.train(layer.training)})
         self._note(path, f"g and b into {name}, and the layer is gone (k = 0)")
         self.removed.append(path)
 
@@ -231,10 +244,12 @@ class _Folding:
                 layer.bias.zero_()
             self._note(path, f"b into {name}")
 
-    def _chain(self, layer: nn.Module) -> tuple[list[nn.Module], rules.Weighted | None, str]:
+    def _chain(self, layer: GainControl) -> tuple[list[nn.Module], rules.Weighted | None, str]:
         """What lies between a layer and the weights behind it, and those; or why there are none to be used."""
         between: list[nn.Module] = []
-        here = layer
+        here: nn.Module = layer
+        # Flattened maps of a lone sample, (C, positions), look like a row of features for each of several.
+        batched = all(len(each) == layer.dims + 2 for each in self._near.shapes(layer) or ())
         while True:
             behind, why = self._near.follower(here, flattened=True)
             if behind is None:
@@ -243,12 +258,9 @@ class _Folding:
                 between.append(behind)
                 here = behind
             elif not self._own_weights(behind):
-                return (
-                    between,
-                    None,
-                    f"it goes to '{self._paths[behind]}', a {type(behind).__name__}",
-                )
-            elif self._near.flat(here, behind) is not (type(behind) is nn.Linear):
+                why = f"it goes to '{self._paths[behind]}', a {type(behind).__name__}"
+                return between, None, why
+            elif (batched and self._near.flat(here, behind)) is not (type(behind) is nn.Linear):
                 return between, None, f"'{self._paths[behind]}' takes its maps in another order"
             else:
                 return between, cast("rules.Weighted", behind), ""
@@ -257,28 +269,49 @@ class _Folding:
         return (
             rules.is_weighted(module)
             and not has_hooks(module)
-            and all(len(self._owners[each]) == 1 for each in module.parameters())
+            and all(map(self._is_one_layers, module.parameters()))
         )
 
+    def _is_one_layers(self, tensor: Tensor) -> bool:
+        return len(self._owners.get(tensor, ())) == 1
+
     def _note(self, path: str, text: str) -> None:
-        self.folded.setdefault(path, []).append(text)
+        self.folded[path] = (*self.folded.get(path, ()), text)
 
     def _leave(self, path: str, text: str) -> None:
-        self.left.setdefault(path, []).append(text)
+        self.left[path] = (*self.left.get(path, ()), text)
 
 
 def _outputs(model: nn.Module, inputs: ExampleInputs) -> list[Tensor]:
-    args, kwargs = call_arguments(inputs)
     with undisturbed(model):
-        return [each for each in tensors_in(model(*args, **kwargs)) if each.is_floating_point()]
+        args, kwargs = call_arguments(inputs)
+        try:
+            given = model(*args, **kwargs)
+        except Exception as error:
+            raise TraceError(
+                "the model must run on the example inputs, in float64 too; its forward raised "
+                f"{type(error).__name__}: {error} (fold)"
+            ) from error
+        return [each for each in tensors_in(given) if each.is_floating_point() or each.is_complex()]
 
 
 def _difference(before: list[Tensor], after: list[Tensor]) -> float:
-    """The largest difference, as a share of the largest entry; NaN where entries are NaN."""
-    size = max((float(each.abs().max()) for each in before), default=0.0)
-    pairs = zip(before, after, strict=True)
-    largest = max((float((a.double() - b.double()).abs().max()) for a, b in pairs), default=0.0)
+    """The largest difference, as a share of the largest finite entry; NaN where entries are NaN."""
+    if [each.shape for each in before] != [each.shape for each in after]:
+        return math.inf
+    size = _largest([each[each.isfinite()] for each in before])
+    # Entries that are infinite in both, as masked ones are, do not differ.
+    largest = _largest([(_wide(a) - _wide(b))[a != b] for a, b in zip(before, after, strict=True)])
     return largest / size if size > 0 else largest
+
+
+def _largest(tensors: list[Tensor]) -> float:
+    sizes = [float(each.abs().max()) for each in tensors if each.numel()]
+    return math.nan if any(map(math.isnan, sizes)) else max(sizes, default=0.0)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float64))
 
 
 def _in_double(inputs: ExampleInputs) -> ExampleInputs:

@@ -22,13 +22,13 @@ _WINDOWED_MEAN: Final = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 
 def is_weighted(module: nn.Module) -> bool:
     """Whether it is a convolution or a linear layer of torch, whose weight is a parameter of its own."""
-    plain = type(module) in (*_PLAIN, *_TRANSPOSED, nn.Linear)
-    return plain and "weight" in module._parameters and "forward" not in vars(module)  # pyright: ignore[reportPrivateUsage]
+    known = _is_one_of((*_PLAIN, *_TRANSPOSED, nn.Linear), module)
+    return known and "weight" in module._parameters  # pyright: ignore[reportPrivateUsage]
 
 
 def lets_scale_pass(module: nn.Module) -> bool:
     """f(g x) = g f(x) for g > 0."""
-    return type(module) in (nn.ReLU, *_MAX, *_MEAN, *_WINDOWED_MEAN)
+    return _is_one_of((nn.ReLU, *_MAX, *_MEAN, *_WINDOWED_MEAN), module)
 
 
 def needs_positive(module: nn.Module) -> bool:
@@ -108,3 +108,8 @@ def shift_inputs_(layer: Weighted, shift: Tensor) -> None:
         sums = weight.flatten(2).sum(2).unflatten(0, (layer.groups, -1))  # (groups, O / g, I / g)
         out = torch.einsum("goi,gi->go", sums, added.view(layer.groups, -1)).flatten()
     shift_outputs_(layer, out)
+
+
+def _is_one_of(kinds: tuple[type[nn.Module], ...], module: nn.Module) -> bool:
+    """No subclass, and no forward that was put onto the instance: those may compute anything."""
+    return type(module) in kinds and "forward" not in vars(module)

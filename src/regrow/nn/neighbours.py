@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final, cast
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from regrow.errors import TraceError
 from regrow.graph.calling import ExampleInputs
-from regrow.nn.flow import Flow, record
+from regrow.nn.flow import Flow
 from regrow.nn.norm_act import FusedReLU
 
 _TORCHS: Final = frozenset(vars(nn.Module()))
@@ -32,14 +32,21 @@ class Neighbours:
         self._behind = _in_sequentials(model)
         self._flow: Flow | None = None
         self._error = ""
-        if example_inputs is not None:
+        if example_inputs is None:
+            return
+        self._flow = Flow(model)
+        try:
+            self._flow.run(example_inputs, training=False)
+        except Exception as error:
+            raise TraceError(
+                "the model must run on the example inputs; its forward raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if training:
             try:
-                self._flow, self._error = record(model, example_inputs, training=training)
-            except Exception as error:
-                raise TraceError(
-                    "the model must run on the example inputs; its forward raised "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+                self._flow.run(example_inputs, training=True)
+            except Exception as error:  # told of where a layer would need to know more
+                self._error = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
     def follower(
         self, module: nn.Module, *, flattened: bool = False
@@ -50,8 +57,7 @@ class Neighbours:
         """
         flow = self._flow
         if flow is None or not flow.arrivals(module):
-            behind = self._behind.get(module)
-            return (behind, "") if behind is not None else (None, _UNKNOWN)
+            return self._next_member(module)
         behind, why = flow.follower(module)
         if behind is None:
             return None, why
@@ -60,6 +66,16 @@ class Neighbours:
         flat = flattened and flow.views_flat(module, behind)
         if not (flat or flow.views_whole(module, behind)):
             return None, f"'{flow.path(behind)}' takes another view of its output"
+        return behind, ""
+
+    def _next_member(self, module: nn.Module) -> tuple[nn.Module | None, str]:
+        """Of a module that did not run: what is behind it in an nn.Sequential."""
+        behind = self._behind.get(module)
+        if behind is None:
+            return None, _UNKNOWN
+        if self._flow is not None and self._flow.arrivals(behind):
+            # Who called that one without the one in front needs it as it is.
+            return None, "it did not run on the example inputs, and what is behind it did"
         return behind, ""
 
     def flat(self, module: nn.Module, behind: nn.Module) -> bool:
@@ -92,6 +108,15 @@ def held_outside(model: nn.Module) -> dict[nn.Module, str]:
             for module in () if name in _TORCHS else _modules_in(value, set()):
                 found.setdefault(module, f"'{name}' of the {type(parent).__name__}")
     return found
+
+
+def put_in_place(parents: Iterable[nn.Module], new: Mapping[nn.Module, nn.Module]) -> None:
+    """Give every registered place of a module to the one that comes instead of it."""
+    for parent in parents:
+        places = parent._modules  # pyright: ignore[reportPrivateUsage] # `named_children` names each module once
+        for name, child in places.items():
+            if child in new and new[child] is not parent:
+                places[name] = new[child]
 
 
 def _modules_in(value: object, seen: set[int]) -> Iterator[nn.Module]:

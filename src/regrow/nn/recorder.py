@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,11 +46,14 @@ class Recorder(WatchingMode):
 
     def __init__(
         self,
+        modules: Container[
+            nn.Module
+        ],  # the model's: others that run meanwhile are none of its parts
         taken: dict[nn.Module, list[Arrival]],
         given: dict[nn.Module, list[Value | None]],
     ) -> None:
         super().__init__()
-        self._taken, self._given = taken, given
+        self._modules, self._taken, self._given = modules, taken, given
         self._current: dict[int, Value] = {}
         self._alive: list[Tensor] = []
         self._running: list[tuple[nn.Module, int]] = []
@@ -87,13 +90,17 @@ class Recorder(WatchingMode):
 
     def enter(self, module: nn.Module, args: Any) -> None:
         """A module begins to run."""
+        if module not in self._modules:
+            return
         first = next(iter(_dense(args)), None)
         value = None if first is None else self._current.get(address(first))
         self._taken.setdefault(module, []).append(Arrival(value, first))
         self._running.append((module, self._count))
 
-    def leave(self, module: nn.Module, output: Any) -> None:
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
         """A module has run."""
+        if module not in self._modules:
+            return
         since = self._count
         # Modules inside that ended with an error, which the model caught, have not left: they are taken off with this
         # one.

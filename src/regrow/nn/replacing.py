@@ -18,7 +18,7 @@ from regrow._checks import check_choice
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph.calling import ExampleInputs
 from regrow.nn.conversion import ConversionReport
-from regrow.nn.neighbours import Neighbours, has_hooks, held_outside
+from regrow.nn.neighbours import Neighbours, has_hooks, held_outside, put_in_place
 from regrow.nn.norm_act import FusedReLU, NormAct
 from regrow.nn.norm_kinds import (
     NormKind,
@@ -251,10 +251,7 @@ class Replacing:
             if isinstance(old, NormAct) and old.norm in self._norms:
                 old.act = self._new.get(old.act, old.act)
                 self._new[old] = put_back(old, self._norms[old.norm])
-        for parent in list(self.model.modules()) + list(self._new.values()):
-            for name, child in list(parent._modules.items()):  # pyright: ignore[reportPrivateUsage]
-                if child in self._new and self._new[child] is not parent:
-                    parent._modules[name] = self._new[child]  # pyright: ignore[reportPrivateUsage, reportArgumentType]
+        put_in_place([*self.model.modules(), *self._new.values()], self._new)
         self.model = self._new.get(self.model, self.model)
 
     def _path(self, module: nn.Module) -> str:
