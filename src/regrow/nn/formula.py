@@ -57,14 +57,21 @@ def gain_control(
         _check_fits(each, leading, name=name)
     kind = arithmetic(maps.dtype)
     x = maps.to(kind)
-    k, g, b = (
-        each.to(kind).reshape(*each.shape, *(1 for _ in range(dims)))
-        for each in (mean_scale, gain, bias)
-    )
-    mean = x.mean(tuple(range(-dims, 0)), keepdim=True)  # (*S, C, 1, ...)
-    shift = torch.addcmul(b, -(g * k), mean)
-    y = torch.addcmul(shift, x, g)  # one multiply-add an element
+    k, g, b = (wide(each.to(kind), dims) for each in (mean_scale, gain, bias))
+    y, _ = scaled(x, k, g, b, dims=dims)
     return (y.relu() if relu else y).to(maps.dtype)
+
+
+def scaled(x: Tensor, k: Tensor, g: Tensor, b: Tensor, *, dims: int) -> tuple[Tensor, Tensor]:
+    """y and the means, (*S, C, 1, ...); k, g and b are `wide`, and all of one dtype."""
+    mean = x.mean(tuple(range(-dims, 0)), keepdim=True)
+    shift = torch.addcmul(b, -(g * k), mean)
+    return torch.addcmul(shift, x, g), mean  # one multiply-add an element
+
+
+def wide(numbers: Tensor, dims: int) -> Tensor:
+    """With `dims` axes of one position."""
+    return numbers.reshape(*numbers.shape, *(1 for _ in range(dims)))
 
 
 def arithmetic(dtype: torch.dtype) -> torch.dtype:

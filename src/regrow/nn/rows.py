@@ -11,8 +11,10 @@ write.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,9 +27,8 @@ _batch_norm_sums = torch.ops.aten.native_batch_norm_backward.default
 _masked = torch.ops.aten.threshold_backward.grad_input
 
 
-@dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """The three numbers of each row, (R,), in the dtype of the arithmetic: k, g and b."""
+class Numbers(NamedTuple):
+    """k, g and b of each channel, (C,), or of each row, (R,), in the dtype of the arithmetic."""
 
     mean_scale: Tensor
     gain: Tensor
@@ -35,32 +36,42 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavedTensors:
+class Saved:
     """What the backward pass has of the forward one."""
 
-    maps: Tensor | None  # (R, P): the input, or the output where the ReLU is in it; None: nothing
+    maps: Tensor | None  # the input, or the output where the ReLU is in it; None: nothing
     is_output: bool  # it is the output
-    mean: Tensor  # (R,)
+    mean: Tensor  # (*S, C)
+    dims: int
+    relu: bool  # something was saved
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients:
     """What the backward pass gives."""
 
-    maps: Tensor | None  # gradient of the input, (R, P); None where nobody asked
-    # (R,): sum over the positions of the gradient that came in, where the ReLU let it through
+    maps: Tensor | None  # gradient of the input; None where nobody asked
+    # (*S, C): sum over the positions of the gradient that came in, where the ReLU let it through
     total: Tensor
-    # (R,): sum of the same times (input - k mean); None where nothing was saved to tell
+    # (*S, C): sum of the same times (input - k mean); None where nothing was saved to tell
     product: Tensor | None
 
 
-def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor:
-    """Gain control of (R, P), contiguous and on the CPU, into `out`; the means, (R,) in the dtype of `rows`."""
+def have_rows(*tensors: Tensor | None) -> bool:
+    """Each map is one run of memory, on the CPU."""
+    return all(
+        each is None or (each.device.type == "cpu" and each.is_contiguous()) for each in tensors
+    )
+
+
+def control_rows(maps: Tensor, numbers: Numbers, *, out: Tensor, dims: int, relu: bool) -> Tensor:
+    """Gain control of maps that have rows into `out`; the means, (*S, C) in the dtype of the arithmetic."""
+    x, rows = _as_rows(maps, dims), _by_row(numbers, maps.shape[:-dims])
     mean = torch.empty_like(rows.gain)
     affine = _Affine(x, rows.gain)
     shares = -(rows.gain * rows.mean_scale)
-    numbers = torch.stack([shares, rows.gain, rows.bias])
-    for xs, ys, means, parts, gains, biases in _chunks((x, out, mean), numbers):
+    each = torch.stack([shares, rows.gain, rows.bias])
+    for xs, ys, means, parts, gains, biases in _chunks((x, _as_rows(out, dims), mean), each):
         here = xs.to(mean.dtype)
         torch.mean(here, -1, out=means)
         there = ys if here is xs else here
@@ -69,34 +80,30 @@ def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor
             there.relu_()
         if there is not ys:
             ys.copy_(there)
-    return mean
+    return mean.view(maps.shape[:-dims])
 
 
 def row_gradients(
-    grad: Tensor,
-    rows: Numbers,
-    saved: SavedTensors,
-    *,
-    relu: bool,
-    mean_grad: Tensor | None,
-    wants_maps: bool,
+    grad: Tensor, numbers: Numbers, saved: Saved, *, mean_grad: Tensor | None, wants_maps: bool
 ) -> Gradients:
-    """The backward pass of `control_rows`, as `nn/function.py` has it; with `relu` something was saved."""
+    """The backward pass of `control_rows`, as `nn/function.py` has it."""
+    shape, leading = grad.shape, grad.shape[: -saved.dims]
+    grad, rows, mean = _as_rows(grad, saved.dims), _by_row(numbers, leading), saved.mean.reshape(-1)
     kind = rows.gain.dtype
     total, product = torch.empty_like(rows.gain), torch.empty_like(rows.gain)
     out = torch.empty_like(grad) if wants_maps else grad
-    have = grad if saved.maps is None else saved.maps
+    have = grad if saved.maps is None else _as_rows(saved.maps, saved.dims)
     affine = _Affine(grad, rows.gain)
     shares = -(rows.gain * rows.mean_scale)
-    centre = rows.bias if saved.is_output else rows.mean_scale * saved.mean
-    extra = torch.zeros_like(total) if mean_grad is None else mean_grad
-    numbers = torch.stack([shares, rows.gain, rows.bias, saved.mean, centre, extra])
-    for ds, ss, xs, totals, products, *each in _chunks((grad, have, out, total, product), numbers):
-        parts, gains, biases, means, centres, extras = each
+    centre = rows.bias if saved.is_output else rows.mean_scale * mean
+    extra = torch.zeros_like(total) if mean_grad is None else mean_grad.reshape(-1)
+    each = torch.stack([shares, rows.gain, rows.bias, mean, centre, extra])
+    for ds, ss, xs, totals, products, *some in _chunks((grad, have, out, total, product), each):
+        parts, gains, biases, means, centres, extras = some
         come, kept = ds.to(kind), ss.to(kind)
         # Straight into the result where that has the arithmetic's type; 16-bit numbers are rounded once, at the end.
         there = xs if wants_maps and xs.dtype == kind else torch.empty_like(come)
-        if relu:
+        if saved.relu:
             y = kept
             if not saved.is_output:
                 y = affine(
@@ -118,9 +125,9 @@ def row_gradients(
         # From the output the sums are of d (z - b), which is g times what is asked for.
         product = product / rows.gain
     return Gradients(
-        maps=out if wants_maps else None,
-        total=total,
-        product=None if saved.maps is None else product,
+        maps=out.view(shape) if wants_maps else None,
+        total=total.view(leading),
+        product=None if saved.maps is None else product.view(leading),
     )
 
 
@@ -151,6 +158,16 @@ class _Affine:
         )
         total.copy_(totals)
         product.copy_(products)
+
+
+def _as_rows(maps: Tensor, dims: int) -> Tensor:
+    return maps.view(math.prod(maps.shape[:-dims]), math.prod(maps.shape[-dims:]))
+
+
+def _by_row(numbers: Numbers, leading: torch.Size) -> Numbers:
+    """(C,) to (R,), R the maps of all samples."""
+    joined = torch.stack(numbers).view(3, *(1 for _ in leading[1:]), -1)
+    return Numbers(*joined.expand(3, *leading).reshape(3, -1).unbind())
 
 
 def _rows_at_once(maps: Tensor) -> int:
