@@ -63,7 +63,7 @@ def gain_control(
 
 
 def scaled(x: Tensor, k: Tensor, g: Tensor, b: Tensor, *, dims: int) -> tuple[Tensor, Tensor]:
-    """y and the means, (*S, C, 1, ...); k, g and b are `wide`, and all of one dtype."""
+    """The formula without its ReLU, and the means, (*S, C, 1, ...); k, g and b are `wide`, and all of one dtype."""
     mean = x.mean(tuple(range(-dims, 0)), keepdim=True)
     shift = torch.addcmul(b, -(g * k), mean)
     return torch.addcmul(shift, x, g), mean  # one multiply-add an element

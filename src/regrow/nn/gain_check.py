@@ -257,15 +257,15 @@ class _Measuring:
         """Run the model once, writing the weights of the layers that may be scaled: ratios by path."""
         self._found, self._may = dict.fromkeys(self._all), may_scale
         self.calls, self.factors = {}, {}
-        args, named = (
-            copied(inputs.args, inputs.named)
-            if isinstance(inputs, Call)
-            else call_arguments(inputs)
-        )
+
+        def arguments() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            if isinstance(inputs, Call):
+                return copied(inputs.args, inputs.named)
+            return call_arguments(inputs)
+
         measured_run(
             self._model,
-            args,
-            named,
+            arguments,
             layers=self._paths,
             before=self._before,
             written=[_weight(each) for each, path in self._paths.items() if path in may_scale],
@@ -278,7 +278,7 @@ class _Measuring:
         self.calls[path] = self.calls.get(path, 0) + 1
         if self.calls[path] > 1:
             return
-        heard = args[0] if args else named["input"]
+        heard = next(each for each in (*args, *named.values()) if isinstance(each, Tensor))
         ratio = self._ratio(heard, _without_bias(module, args, named), path)
         self._found[path] = ratio
         if ratio is not None and path in self._may and self.is_out(ratio):
@@ -315,10 +315,12 @@ def _without_bias(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any
     """What a layer gives, as if it had no bias: subtracting it afterwards would leave rounding."""
     own = module._parameters  # pyright: ignore[reportPrivateUsage]
     bias = own.get("bias")
+    if bias is None:
+        return module.forward(*args, **named)
     try:
         # Torch's layers take none; others may count on theirs.
         torchs = isinstance(module, (_ConvNd, nn.Linear))
-        own["bias"] = None if bias is None or torchs else nn.Parameter(torch.zeros_like(bias))
+        own["bias"] = None if torchs else nn.Parameter(torch.zeros_like(bias))
         return module.forward(*args, **named)
     finally:
         own["bias"] = bias

@@ -146,7 +146,7 @@ class _GainControl(nn.Module):
     @property
     def _start_name(self) -> str:
         """Of the buffer with a fresh channel's gain, in the form in which gains are kept."""
-        return "start_log_gain" if self.positive_gain else "start_gain"
+        return f"start_{self._names()[1]}"
 
     def _kept(self, gain: float) -> float:
         return math.log(gain) if self.positive_gain else gain
@@ -164,39 +164,31 @@ def gain_controlled(
     where: str,
 ) -> Tensor:
     """The layer's whole computation, checks included, as one call that `torch.fx` writes down and does not enter."""
-    positions = _check(maps, bias.shape[0], dims=dims, single_position=single_position, where=where)
-    if positions == 1 and single_position == "pass_through":
-        mean_scale = mean_scale * 0  # not left out: its gradient is 0, not missing
-    return controlled(maps, mean_scale=mean_scale, gain=gain, bias=bias, dims=dims, relu=relu)
-
-
-torch.fx.wrap("gain_controlled")
-
-
-def _check(
-    maps: Tensor, expected: int, *, dims: int, single_position: SinglePosition, where: str
-) -> int:
-    """Refuse what does not fit; how many positions a map has."""
     check_maps(maps, dims=dims, where=where)
     if maps.ndim > dims + 2:
         raise ShapeError(
             f"the input must have {dims + 2} axes (samples, channels, positions), or {dims + 1} without "
             f"samples, got the shape {tuple(maps.shape)} ({where})"
         )
-    channels = maps.shape[-dims - 1]
+    channels, expected = maps.shape[-dims - 1], bias.shape[0]
     if channels != expected:
         raise ShapeError(
             f"the input must have {expected} channels in axis {-dims - 1}, got {channels} "
             f"(shape {tuple(maps.shape)}): build the layer as {where}({channels}) ({where})"
         )
-    positions = math.prod(maps.shape[-dims:])
-    if positions == 1 and single_position == "error":
+    lone = math.prod(maps.shape[-dims:]) == 1
+    if lone and single_position == "error":
         raise ShapeError(
             f"a map must have more than one position, got the shape {tuple(maps.shape)}: with mean_scale 1 nothing "
             "but the bias would be left of it. Build the layer with single_position='pass_through' (mean_scale "
             f"counts as 0 there) or 'formula' (for a mean_scale below 1) ({where})"
         )
-    return positions
+    if lone and single_position == "pass_through":
+        mean_scale = mean_scale * 0  # not left out: its gradient is 0, not missing
+    return controlled(maps, mean_scale=mean_scale, gain=gain, bias=bias, dims=dims, relu=relu)
+
+
+torch.fx.wrap("gain_controlled")
 
 
 class GainControl1d(_GainControl):

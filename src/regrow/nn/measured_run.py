@@ -15,8 +15,7 @@ from regrow.graph.undisturbed import undisturbed
 
 def measured_run(
     model: nn.Module,
-    args: Sequence[Any],
-    named: Mapping[str, Any],
+    arguments: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]],
     *,
     layers: Iterable[nn.Module],
     before: Callable[[Any, tuple[Any, ...], dict[str, Any]], None],
@@ -25,8 +24,9 @@ def measured_run(
 ) -> None:
     """Call a model once, and a function in front of each of some layers: behind their own hooks, which change inputs.
 
-    The function takes the layer, and its arguments by place and by name. The model stays as it was but for what is
-    `written`, and that too after an error; a model that does not run is a TraceError.
+    The function takes the layer, and its arguments by place and by name. The model's own, a copy, are made where it
+    runs: one of inference mode could not be written to there. The model stays as it was but for what is `written`, and
+    that too after an error; a model that does not run is a TraceError.
     """
     kept = [each.detach().clone() for each in written]
     try:
@@ -34,6 +34,7 @@ def measured_run(
             for layer in layers:
                 handle = layer.register_forward_pre_hook(before, with_kwargs=True)
                 stack.callback(handle.remove)
+            args, named = arguments()
             model(*args, **named)
     except BaseException as error:
         with torch.no_grad():

@@ -115,7 +115,7 @@ def put_in_place(parents: Iterable[nn.Module], new: Mapping[nn.Module, nn.Module
     for parent in parents:
         places = parent._modules  # pyright: ignore[reportPrivateUsage] # `named_children` names each module once
         for name, child in places.items():
-            if child in new and new[child] is not parent:
+            if child is not None and new.get(child, parent) is not parent:
                 places[name] = new[child]
 
 

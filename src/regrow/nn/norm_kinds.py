@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, Final, Literal
 
 import torch
@@ -24,14 +25,18 @@ NormKind = Literal["batchnorm", "groupnorm", "instancenorm", "gain_control", "no
 
 GainControl = GainControl1d | GainControl2d | GainControl3d
 
-_GAIN_CONTROL: Final = {1: GainControl1d, 2: GainControl2d, 3: GainControl3d}
-_BATCH_NORM: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_INSTANCE_NORM: Final = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-_BASES: Final[Mapping[NormKind, tuple[type[nn.Module], ...]]] = {
-    "batchnorm": (_BatchNorm,),
-    "groupnorm": (nn.GroupNorm,),
-    "instancenorm": (_InstanceNorm,),
-    "gain_control": (GainControl1d, GainControl2d, GainControl3d),
+_BY_DIMS: Final[Mapping[NormKind, Mapping[int, type[nn.Module]]]] = {
+    "batchnorm": {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instancenorm": {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+    "gain_control": {1: GainControl1d, 2: GainControl2d, 3: GainControl3d},
+}
+"""The classes of which there is one for each number of axes that are positions."""
+
+_BASES: Final[Mapping[NormKind, type[nn.Module] | UnionType]] = {
+    "batchnorm": _BatchNorm,
+    "groupnorm": nn.GroupNorm,
+    "instancenorm": _InstanceNorm,
+    "gain_control": GainControl,
 }
 _LIKE_TORCHS: Final = frozenset(
     f"timm.layers.{name}" for name in ("norm.GroupNorm", "norm.GroupNorm1")
@@ -83,11 +88,10 @@ def _of_kind(module: nn.Module, kind: NormKind) -> RecognisedNorm:
 
 def dims_of(module: nn.Module) -> int | None:
     """How many axes of the input are positions, where a class says so; ``BatchNorm1d``, for features too, does not."""
-    if isinstance(module, GainControl):
-        return module.dims
-    for dims, kind in _INSTANCE_NORM.items():
-        if isinstance(module, (kind, *((_BATCH_NORM[dims],) if dims > 1 else ()))):
-            return dims
+    for classes in _BY_DIMS.values():
+        for dims, kind in classes.items():
+            if isinstance(module, kind) and kind is not nn.BatchNorm1d:
+                return dims
     return None
 
 
@@ -108,19 +112,16 @@ def build(
     if to == "none":
         return nn.Identity().train(old.training)
     own = next((t for t in (*old.parameters(), *old.buffers()) if t.is_floating_point()), like)
-    settings: dict[str, Any] = dict(options)
-    if own is not None:
-        settings = {"device": own.device, "dtype": own.dtype} | settings
+    settings: dict[str, Any] = {} if own is None else {"device": own.device, "dtype": own.dtype}
+    if to == "instancenorm":
+        settings["affine"] = True
+    settings |= options
     channels = _channels(old)
     try:
-        if to == "gain_control":
-            new: nn.Module = _GAIN_CONTROL[dims](channels, **settings)
-        elif to == "batchnorm":
-            new = _BATCH_NORM[dims](channels, **settings)
-        elif to == "instancenorm":
-            new = _INSTANCE_NORM[dims](channels, **({"affine": True} | settings))
+        if to == "groupnorm":
+            new: nn.Module = nn.GroupNorm(settings.pop("num_groups"), channels, **settings)
         else:
-            new = nn.GroupNorm(settings.pop("num_groups"), channels, **settings)
+            new = _BY_DIMS[to][dims](channels, **settings)
     except (TypeError, ValueError, KeyError) as error:
         missing = "num_groups is needed" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"the options must fit the layer, {to}: {missing} (convert)") from error
@@ -153,8 +154,7 @@ def put_back(old: NormAct, norm: nn.Module) -> nn.Module:
     )
     new._parameters.update(norm._parameters)  # pyright: ignore[reportPrivateUsage]
     new._buffers.update(norm._buffers)  # pyright: ignore[reportPrivateUsage]
-    for name, child in (("drop", old.drop), ("act", old.act)):
-        new.register_module(name, child)
+    new.drop, new.act = old.drop, old.act
     return new.train(old.training)
 
 
@@ -186,11 +186,8 @@ def _freeze_alike(old: nn.Module, new: nn.Module) -> None:
 
 
 def _copy_affine(old: nn.Module, new: nn.Module) -> None:
-    scale, shift = (
-        (old.gains(), old.bias)
-        if isinstance(old, GainControl)
-        else (getattr(old, "weight", None), getattr(old, "bias", None))
-    )
+    scale = old.gains() if isinstance(old, GainControl) else getattr(old, "weight", None)
+    shift = getattr(old, "bias", None)
     with torch.no_grad():
         if scale is not None:
             if isinstance(new, GainControl):

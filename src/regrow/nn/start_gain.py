@@ -128,11 +128,9 @@ def set_start_gain_(
         )
     paths = {layer: path for path, layer in layers.items()}
     measuring = _Measuring(paths, target=target, per_channel=per_channel)
-    args, named = call_arguments(inputs)
     measured_run(
         model,
-        args,
-        named,
+        lambda: call_arguments(inputs),
         layers=paths,
         before=measuring.before,
         written=[kept_gain(layer) for layer in paths],
