@@ -58,7 +58,6 @@ class RecognisedNorm:
 
     kind: NormKind | None  # None for one that is not known
     why: str = ""  # that it cannot be replaced
-    with_activation: bool = False  # it has its activation in it
 
 
 def recognise(module: nn.Module) -> RecognisedNorm | None:
@@ -78,12 +77,22 @@ def recognise(module: nn.Module) -> RecognisedNorm | None:
 
 
 def _of_kind(module: nn.Module, kind: NormKind) -> RecognisedNorm:
-    name = f"{type(module).__module__}.{type(module).__qualname__}"
-    if name in _WITH_ACTIVATION:
-        return RecognisedNorm(kind=kind, with_activation=True)
-    if name not in _LIKE_TORCHS and not _computes_as_torchs(module):
-        return RecognisedNorm(kind=None, why=f"{type(module).__name__} has a forward of its own")
-    return RecognisedNorm(kind=kind)
+    """Of this kind, unless a subclass has a forward of its own, or one was put onto the instance."""
+    own = next(each for each in type(module).__mro__ if "forward" in vars(each))
+    as_torchs = own.__module__.startswith(("torch.nn.", "regrow.nn."))
+    known = as_torchs or _qualified(module) in _LIKE_TORCHS or has_activation(module)
+    if known and "forward" not in vars(module):
+        return RecognisedNorm(kind=kind)
+    return RecognisedNorm(kind=None, why=f"{type(module).__name__} has a forward of its own")
+
+
+def has_activation(module: nn.Module) -> bool:
+    """Whether a norm has its activation in it."""
+    return _qualified(module) in _WITH_ACTIVATION
+
+
+def _qualified(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def dims_of(module: nn.Module) -> int | None:
@@ -208,12 +217,6 @@ def _channels(module: nn.Module) -> int:
         if hasattr(module, name):
             return int(getattr(module, name))
     raise ConfigError(f"{type(module).__name__} does not say how many channels it has (convert)")
-
-
-def _computes_as_torchs(module: nn.Module) -> bool:
-    """No forward of its own: neither a subclass's, nor one that was put onto the instance."""
-    own = next(kind for kind in type(module).__mro__ if "forward" in vars(kind))
-    return own.__module__.startswith(("torch.nn.", "regrow.nn.")) and "forward" not in vars(module)
 
 
 def _has_weights(module: nn.Module) -> bool:

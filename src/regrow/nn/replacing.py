@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Final, get_args
+from typing import Any, cast, get_args
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
@@ -21,16 +21,15 @@ from regrow.nn.conversion import ConversionReport
 from regrow.nn.neighbours import Neighbours, has_hooks, held_outside, put_in_place
 from regrow.nn.norm_act import FusedReLU, NormAct
 from regrow.nn.norm_kinds import (
+    GainControl,
     NormKind,
     build,
     dims_of,
-    gain_control_modules,
+    has_activation,
     put_back,
     recognise,
     with_activation,
 )
-
-_REFUSED: Final = (None, "error")
 
 
 class Replacing:
@@ -62,9 +61,8 @@ class Replacing:
         for path, module in model.named_modules(remove_duplicate=False):
             self._paths.setdefault(module, []).append(path)
         for module in list(self._paths):
-            if isinstance(
-                module, NormAct
-            ):  # its norm is told of by the path that the norm once had
+            if isinstance(module, NormAct):
+                # Its norm is told of by the path that the norm once had.
                 self._paths[module.norm] = self._paths[module]
         self._like = next((each for each in model.parameters() if each.is_floating_point()), None)
         self._new: dict[nn.Module, nn.Module] = {}
@@ -86,9 +84,10 @@ class Replacing:
         near = Neighbours(self.model, example_inputs)
         for module in chosen:
             self._replace(module, near)
-        fused, not_fused = self._fuse(near) if fuse_relu else ({}, {})
+        to_gain_control = self._to == "gain_control"
+        fused, not_fused = self._fuse(near) if to_gain_control and fuse_relu else ({}, {})
         split = self._split()
-        dropped, kept = self._biases(near)
+        dropped, kept = self._biases(near) if to_gain_control else ([], {})
         self._put_in_place()
         if not self._norms:
             warnings.warn(
@@ -104,21 +103,20 @@ class Replacing:
             fused=fused,
             not_fused=not_fused,
             split=split,
-            dropped_biases=dropped,
+            dropped_biases=tuple(dropped),
             kept_biases=kept,
         )
 
     def _chosen(self, include: Sequence[str], exclude: Sequence[str]) -> list[nn.Module]:
         """The norms of the kind that the patterns choose; the others are noted with the reason."""
-        norms: list[nn.Module] = []
+        known: list[str] = []
         chosen: list[nn.Module] = []
         outside = held_outside(self.model)
-        for module in self._paths:
+        for module, paths in self._paths.items():
             found = recognise(module)
             if found is None:
                 continue
-            norms.append(module)
-            paths = self._paths[module]
+            known += paths
             if found.why:
                 self._left[paths[0]] = found.why
             elif found.kind != self._from:
@@ -131,7 +129,6 @@ class Replacing:
                 self._left[paths[0]] = f"it is also in {outside[module]}, where it would stay"
             else:
                 chosen.append(module)
-        known = [path for norm in norms for path in self._paths[norm]]
         for argument, patterns in (("include", include), ("exclude", exclude)):
             for pattern in patterns:
                 if known and not any(fnmatchcase(path, pattern) for path in known):
@@ -156,7 +153,8 @@ class Replacing:
                 return
             else:
                 dims = len(shapes[0]) - 2
-        refused = self._to == "gain_control" and self._options.get("single_position") in _REFUSED
+        single = self._options.get("single_position", "error")
+        refused = self._to == "gain_control" and single == "error"
         if refused and any(math.prod(shape[-dims:]) == 1 for shape in shapes or ()):
             self._left[path] = "its maps have a single position (see single_position)"
             return
@@ -173,29 +171,31 @@ class Replacing:
         """Let new gain controls take over the ReLUs behind them."""
         fused: dict[str, str] = {}
         not_fused: dict[str, str] = {}
-        if self._to != "gain_control":
-            return fused, not_fused
-        for old, new in self._norms.items():
-            path = self._path(old)
-            found = recognise(old)
-            if found is not None and found.with_activation:
-                relu, why = old.get_submodule("act"), ""
-                if type(old.get_submodule("drop")) is not nn.Identity:
-                    relu, why = None, "something is dropped between the norm and its activation"
-            else:
-                relu, why = near.follower(old)
-            if relu is not None and (type(relu) is not nn.ReLU or "forward" in vars(relu)):
-                relu, why = None, f"behind it is no ReLU but {type(relu).__name__}"
-            elif relu is not None and (has_hooks(relu) or relu in self._new):
-                relu, why = None, "the ReLU has hooks, or is another norm's"
-            if not isinstance(relu, nn.ReLU):
-                not_fused[path] = why
+        for old, layer in self._norms.items():
+            relu, why = self._relu_behind(old, near)
+            if relu is None:
+                not_fused[self._path(old)] = why
                 continue
-            (layer,) = gain_control_modules(new).values()
-            layer.relu = True
+            cast("GainControl", layer).relu = True
             self._new[relu] = FusedReLU(layer, inplace=relu.inplace).train(relu.training)
-            fused[path] = self._path(relu)
+            fused[self._path(old)] = self._path(relu)
         return fused, not_fused
+
+    def _relu_behind(self, old: nn.Module, near: Neighbours) -> tuple[nn.ReLU | None, str]:
+        """The ReLU behind a norm, where it may become part of what comes instead; or why there is none."""
+        if has_activation(old):
+            relu = old.get_submodule("act")
+            if type(old.get_submodule("drop")) is not nn.Identity:
+                return None, "something is dropped between the norm and its activation"
+        else:
+            relu, why = near.follower(old)
+            if relu is None:
+                return None, why
+        if not isinstance(relu, nn.ReLU) or type(relu) is not nn.ReLU or "forward" in vars(relu):
+            return None, f"behind it is no ReLU but {type(relu).__name__}"
+        if has_hooks(relu) or relu in self._new:
+            return None, "the ReLU has hooks, or is another norm's"
+        return relu, ""
 
     def _split(self) -> dict[str, str]:
         """Bring back the ReLUs that were part of a gain control that goes."""
@@ -210,26 +210,23 @@ class Replacing:
                 split[self._path(old)] = f"{self._path(old)}.1"
         return split
 
-    def _biases(self, near: Neighbours) -> tuple[tuple[str, ...], dict[str, str]]:
+    def _biases(self, near: Neighbours) -> tuple[list[str], dict[str, str]]:
         """Take away convolutions' biases that a gain control takes away anyway."""
-        dropped: list[nn.Module] = []
+        dropped: list[str] = []
         kept: dict[str, str] = {}
-        if self._to != "gain_control":
-            return (), kept
         for module in self._paths:
             if not isinstance(module, _ConvNd) or module._parameters.get("bias") is None:  # pyright: ignore[reportPrivateUsage]
                 continue
             behind, _ = near.follower(module)
-            if behind is None or behind not in self._norms:
+            if behind not in self._norms:
                 continue
             why = self._why_bias_stays(module)
             if why:
                 kept[self._path(module)] = why
             else:
-                dropped.append(module)
-        for module in dropped:
-            module.register_parameter("bias", None)
-        return tuple(self._path(module) for module in dropped), kept
+                module.register_parameter("bias", None)
+                dropped.append(self._path(module))
+        return dropped, kept
 
     def _why_bias_stays(self, module: nn.Module) -> str:
         options = self._options
@@ -237,16 +234,15 @@ class Replacing:
             return "it cancels only where k is 1 and stays 1 (learn_mean_scale=False)"
         if options.get("single_position", "error") == "pass_through":
             return "on a single position it does not cancel (single_position='pass_through')"
-        if has_hooks(module) or not type(module).__module__.startswith("torch.nn."):
+        own = "forward" in vars(module) or not type(module).__module__.startswith("torch.nn.")
+        if own or has_hooks(module):
             return "the layer has hooks or is a class of its own"
         return ""
 
     def _put_in_place(self) -> None:
         """Every place that had the old module has the new one."""
         for old, new in self._norms.items():
-            found = recognise(old)
-            whole = found is not None and found.with_activation
-            self._new[old] = with_activation(old, new) if whole else new
+            self._new[old] = with_activation(old, new) if has_activation(old) else new
         for old in self._paths:
             if isinstance(old, NormAct) and old.norm in self._norms:
                 old.act = self._new.get(old.act, old.act)
