@@ -28,7 +28,7 @@ def measured_run(
     runs: one of inference mode could not be written to there. The model stays as it was but for what is `written`, and
     that too after an error; a model that does not run is a TraceError.
     """
-    kept = [each.detach().clone() for each in written]
+    values = [each.detach().clone() for each in written]
     try:
         with undisturbed(model), ExitStack() as stack:
             for layer in layers:
@@ -36,12 +36,17 @@ def measured_run(
                 stack.callback(handle.remove)
             args, named = arguments()
             model(*args, **named)
-    except BaseException as error:
-        with torch.no_grad():
-            for tensor, values in zip(written, kept, strict=True):
-                tensor.copy_(values)
-        if isinstance(error, TraceError) or not isinstance(error, Exception):
-            raise
+            # Before buffers are put back, of which some may be written; one by one, for weights are large.
+            for place, tensor in enumerate(written):
+                values[place] = tensor.detach().clone()
+    except TraceError:
+        raise
+    except Exception as error:
         raise TraceError(
             f"the model must run on the inputs; its forward raised {type(error).__name__}: {error} ({where})"
         ) from error
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(written, values, strict=True):
+                if not torch.equal(tensor, value):  # a copy would count as a change for autograd
+                    tensor.copy_(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final, cast
@@ -132,9 +133,7 @@ def _modules_in(value: object, seen: set[int]) -> Iterator[nn.Module]:
 
 def _in_sequentials(model: nn.Module) -> dict[nn.Module, nn.Module]:
     """Members of an nn.Sequential and those right behind them, both of them nowhere else in the model."""
-    counts: dict[nn.Module, int] = {}
-    for _, module in model.named_modules(remove_duplicate=False):
-        counts[module] = counts.get(module, 0) + 1
+    counts = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     behind: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         # A subclass with a forward of its own may call its members in any order.

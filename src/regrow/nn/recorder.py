@@ -78,9 +78,7 @@ class Recorder(WatchingMode):
         # A write ends the old value: who reads the memory afterwards does not take what the module gave, and a layer
         # that is folded into its neighbour would change what others get.
         written = set(_written(func, args, named)) if schema.is_mutable else set[int]()
-        for tensor in outputs:
-            if address(tensor) not in inputs:
-                written.add(address(tensor))
+        written |= {address(each) for each in outputs} - inputs.keys()
         for memory in written:
             self._current[memory] = Value(self._count)
         # All of them, for the length of one run: there is nothing smaller that keeps an address from being given to

@@ -136,10 +136,6 @@ def set_start_gain_(
         written=[kept_gain(layer) for layer in paths],
         where="set_start_gain_",
     )
-    # Gains that are buffers were put back with the other buffers.
-    with torch.no_grad():
-        for layer, values in measuring.kept.items():
-            kept_gain(layer).copy_(values)
     for layer, found in measuring.found.items():
         if found.mean is not None:
             layer.begin_with_(found.mean)
@@ -156,7 +152,6 @@ class _Measuring:
     def __init__(self, paths: dict[GainControl, str], *, target: float, per_channel: bool) -> None:
         self._paths, self._target, self._per_channel = paths, target, per_channel
         self.found: dict[GainControl, StartGain] = {}
-        self.kept: dict[GainControl, Tensor] = {}
 
     def before(self, layer: GainControl, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         """The run has come to a layer."""
@@ -182,7 +177,6 @@ class _Measuring:
         write_gains(layer, torch.where(signs < 0, -size, size))
         with torch.no_grad():
             own.copy_(torch.where(silent, old, own))
-        self.kept[layer] = own.detach().clone()
         measured = size[~silent]
         some = len(measured) > 0
         self.found[layer] = StartGain(
