@@ -171,7 +171,7 @@ class _Folding:
             for module in self._paths
             if isinstance(module, _ConvNd) and self._own_weights(module)
         }
-        for path, layer in gain_control_modules(self._model).items():
+        for layer, path in gain_control_modules(self._model).items():
             if has_hooks(layer):
                 self._leave(path, "the layer has hooks")
                 continue

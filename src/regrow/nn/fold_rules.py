@@ -58,34 +58,32 @@ def takes_shift(module: nn.Module) -> bool:
 
 def scale_outputs_(layer: Weighted, scale: Tensor) -> None:
     """Multiply what a convolution gives, channel by channel: the scale is (O,)."""
-    weight, factor = layer.weight, scale.double()
-    if type(layer) in _TRANSPOSED and isinstance(layer, _ConvNd):  # (I, O / groups, ...)
-        parts = weight.double().unflatten(0, (layer.groups, -1))
-        # The filters of a transposed convolution lie in axis 1, those of each group by themselves.
-        changed = parts * factor.view(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
-        changed = changed.flatten(0, 1)
-    else:
-        changed = weight.double() * factor.view(-1, *[1] * (weight.ndim - 1))
-    with torch.no_grad():
-        weight.copy_(changed)
-        if layer.bias is not None:
+    factor = scale.double()
+    _multiply_(layer, factor, columns=type(layer) in _TRANSPOSED)
+    if layer.bias is not None:
+        with torch.no_grad():
             layer.bias.copy_(layer.bias.double() * factor)
 
 
 def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
     """Take channels that are not yet scaled as if they were: (I,), for flattened maps one a map."""
-    weight, factor = layer.weight, scale.double()
+    factor = scale.double()
+    if isinstance(layer, nn.Linear):
+        # Flattened maps lie one behind the other: a map's factor holds for all of its positions.
+        factor = factor.repeat_interleave(layer.in_features // len(factor))
+    _multiply_(layer, factor, columns=type(layer) not in _TRANSPOSED)
+
+
+def _multiply_(layer: Weighted, factor: Tensor, *, columns: bool) -> None:
+    """The weight's rows times a factor each; or its columns, where those of each group lie by themselves."""
+    weight, places = layer.weight, [1] * (layer.weight.ndim - 2)
     with torch.no_grad():
-        if isinstance(layer, nn.Linear):
-            # Flattened maps lie one behind the other: a map's factor holds for all of its positions.
-            features = factor.repeat_interleave(layer.in_features // len(factor))
-            weight.copy_(weight.double() * features)
-        elif type(layer) in _TRANSPOSED:
-            weight.copy_(weight.double() * factor.view(-1, *[1] * (weight.ndim - 1)))
+        if columns:
+            groups = layer.groups if isinstance(layer, _ConvNd) else 1
+            parts = weight.double().unflatten(0, (groups, -1))
+            weight.copy_((parts * factor.view(groups, 1, -1, *places)).flatten(0, 1))
         else:
-            parts = weight.double().unflatten(0, (layer.groups, -1))
-            by_group = factor.view(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
-            weight.copy_((parts * by_group).flatten(0, 1))
+            weight.copy_(weight.double() * factor.view(-1, 1, *places))
 
 
 def shift_outputs_(layer: Weighted, shift: Tensor) -> None:

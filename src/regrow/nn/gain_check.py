@@ -6,6 +6,7 @@ model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -141,14 +142,15 @@ def check_gain_(
                 f"exclude pattern '{pattern}' must match a layer, and matches none of: {', '.join(wiring)} "
                 "(check_gain_)"
             )
-    kept = _kept(model, wiring, exclude)
-    measuring = _Measuring(model, wiring, low=low, high=high, reduce=reduce)
+    named = dict(model.named_parameters(remove_duplicate=False))
+    kept = _kept(named, wiring, exclude)
+    measuring = _Measuring(model, named, wiring, low=low, high=high, reduce=reduce)
     found = measuring.run(inputs, may_scale=frozenset())
     several = {path for path, calls in measuring.calls.items() if calls > 1}
     kept.update(dict.fromkeys(several - kept.keys(), "it is called more than once"))
     may = frozenset(path for path in wiring if path not in kept)
     if any(measuring.is_out(found[path]) for path in may):
-        _check_companions(companions, model, [wiring[path].weight for path in may])
+        _check_companions(companions, named, [wiring[path].weight for path in may])
         found = measuring.run(inputs, may_scale=may)
     factors = measuring.factors
     with torch.no_grad():
@@ -163,9 +165,8 @@ def check_gain_(
     return GainReport(low=low, high=high, layers=layers)
 
 
-def _kept(model: nn.Module, wiring: Wiring, exclude: Sequence[str]) -> dict[str, str]:
+def _kept(named: Mapping[str, Tensor], wiring: Wiring, exclude: Sequence[str]) -> dict[str, str]:
     """Why a layer is never scaled, by path; layers that may be are left out."""
-    named = dict(model.named_parameters(remove_duplicate=False))
     why: dict[str, str] = {}
     for layer in wiring.layers:
         weight = named.get(layer.weight)
@@ -205,9 +206,8 @@ def settled(layer: Filters, wiring: Wiring, met: set[str] | None = None) -> str:
 
 
 def _check_companions(
-    companions: Sequence[Mapping[str, Tensor]], model: nn.Module, names: Sequence[str]
+    companions: Sequence[Mapping[str, Tensor]], named: Mapping[str, Tensor], names: Sequence[str]
 ) -> None:
-    named = dict(model.named_parameters(remove_duplicate=False))
     for companion in companions:
         if not any(name in companion for name in names):
             raise ConfigError(
@@ -228,6 +228,7 @@ class _Measuring:
     def __init__(
         self,
         model: nn.Module,
+        named: Mapping[str, Tensor],
         wiring: Wiring,
         *,
         low: float,
@@ -235,16 +236,16 @@ class _Measuring:
         reduce: Callable[[Tensor], Tensor] | None,
     ) -> None:
         self._model, self._low, self._high, self._reduce = model, low, high, reduce
+        self._named, self._wiring = named, wiring
         self._paths: dict[nn.Module, str] = {}
         for layer in wiring.layers:
             owner, _, attribute = layer.weight.rpartition(".")
             module = model.get_submodule(owner)
             if attribute == "weight" and is_layer(module):
                 self._paths[module] = layer.path
-        self._all = tuple(wiring)
         self._found: dict[str, float | None] = {}
         self._may: frozenset[str] = frozenset()
-        self.calls: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
         self.factors: dict[str, float] = {}
 
     def is_out(self, ratio: float | None) -> bool:
@@ -255,8 +256,8 @@ class _Measuring:
         self, inputs: ExampleInputs | Call, *, may_scale: frozenset[str]
     ) -> dict[str, float | None]:
         """Run the model once, writing the weights of the layers that may be scaled: ratios by path."""
-        self._found, self._may = dict.fromkeys(self._all), may_scale
-        self.calls, self.factors = {}, {}
+        self._found, self._may = dict.fromkeys(self._wiring), may_scale
+        self.calls, self.factors = Counter(), {}
 
         def arguments() -> tuple[tuple[Any, ...], dict[str, Any]]:
             if isinstance(inputs, Call):
@@ -268,14 +269,14 @@ class _Measuring:
             arguments,
             layers=self._paths,
             before=self._before,
-            written=[_weight(each) for each, path in self._paths.items() if path in may_scale],
+            written=[self._weight(path) for path in self._paths.values() if path in may_scale],
             where="check_gain_",
         )
         return self._found
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         path = self._paths[module]
-        self.calls[path] = self.calls.get(path, 0) + 1
+        self.calls[path] += 1
         if self.calls[path] > 1:
             return
         heard = next(each for each in (*args, *named.values()) if isinstance(each, Tensor))
@@ -284,7 +285,10 @@ class _Measuring:
         if ratio is not None and path in self._may and self.is_out(ratio):
             self.factors[path] = 1.0 / ratio
             with torch.no_grad():
-                _weight(module).mul_(1.0 / ratio)
+                self._weight(path).mul_(1.0 / ratio)
+
+    def _weight(self, path: str) -> Tensor:
+        return self._named[self._wiring[path].weight]
 
     def _ratio(self, heard: Tensor, given: Tensor, path: str) -> float | None:
         sums = torch.tensor(
@@ -303,12 +307,6 @@ class _Measuring:
         if not heard_sum > 0 or not given_sum > 0:
             return None
         return (given_sum / given_count / (heard_sum / heard_count)) ** 0.5
-
-
-def _weight(module: nn.Module) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, Tensor)  # noqa: S101 # of a convolution or a linear layer
-    return weight
 
 
 def _without_bias(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:

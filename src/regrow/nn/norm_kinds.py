@@ -167,11 +167,9 @@ def put_back(old: NormAct, norm: nn.Module) -> nn.Module:
     return new.train(old.training)
 
 
-def gain_control_modules(model: nn.Module) -> dict[str, GainControl]:
-    """All gain control layers of a model by their first path, in the order of registration."""
-    return {
-        path: module for path, module in model.named_modules() if isinstance(module, GainControl)
-    }
+def gain_control_modules(model: nn.Module) -> dict[GainControl, str]:
+    """All gain control layers of a model with their first path, in the order of registration."""
+    return {each: path for path, each in model.named_modules() if isinstance(each, GainControl)}
 
 
 def write_gains(layer: GainControl, gains: Tensor) -> None:

@@ -120,13 +120,19 @@ def set_start_gain_(
         tensor(1., grad_fn=<RoundBackward1>)
     """
     check_positive(target, name="target", where="set_start_gain_")
-    layers = gain_control_modules(model)
-    if not layers:
+    paths = gain_control_modules(model)
+    if not paths:
         raise TraceError(
             "the model must have a gain control layer, and has none: put GainControl2d into it, or convert its norms "
             "(set_start_gain_)"
         )
-    paths = {layer: path for path, layer in layers.items()}
+    for layer, path in paths.items():
+        own = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
+        if not any(each is kept_gain(layer) for each in own):
+            raise TraceError(
+                f"the gains of '{path}' must be a tensor of its own, and are computed from others: take the "
+                "parametrisation off first (set_start_gain_)"
+            )
     measuring = _Measuring(paths, target=target, per_channel=per_channel)
     measured_run(
         model,
