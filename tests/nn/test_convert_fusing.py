@@ -254,3 +254,29 @@ def test_a_bias_that_something_else_sees_stays() -> None:
     made = convert(Block(seen), example_inputs=torch.randn(2, 3, 7, 7), learn_mean_scale=False)
     assert made.report.dropped_biases == ()
     assert made.model.conv.bias is not None
+
+
+def test_a_relu_that_also_runs_without_the_norm_in_front_stays() -> None:
+    class Later(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.members = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
+            self.used = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(self.members[1](x * 1))
+
+    x = torch.randn(2, 3, 7, 7)
+    made = convert(Later(), example_inputs=x)
+    assert made.report.replaced == ("members.0", "used")
+    assert "and what is behind it did" in made.report.not_fused["members.0"]
+    torch.testing.assert_close(made.model(x), GainControl2d(3)(x.relu()))
+
+
+def test_a_bias_stays_in_a_convolution_with_a_forward_of_its_own() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    plain_forward = model[0].forward
+    model[0].forward = lambda x: plain_forward(x).relu()
+    report = convert(model, learn_mean_scale=False).report
+    assert report.dropped_biases == ()
+    assert "a class of its own" in report.kept_biases["0"]

@@ -323,6 +323,45 @@ def test_ranks_scale_alike() -> None:
         torch.testing.assert_close(first + second, total)
 
 
+class Columns(nn.Module):
+    """A layer as GPT-2's, which keeps filters as columns; it may have no bias."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(1e-3 * torch.randn(inputs, outputs))
+        if bias:
+            self.bias = nn.Parameter(torch.ones(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight + (self.bias if hasattr(self, "bias") else 0.0)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_layer_of_another_class_is_scaled_and_gets_no_bias(*, bias: bool) -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = Columns(6, 20, bias=bias), nn.Linear(20, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.relu(self.first(x=x)))
+
+    torch.manual_seed(0)
+    net, x = ByName(), torch.randn(50, 6)
+    (scaled,) = check_gain_(net, x).scaled
+    ratio = (x @ net.first.weight).square().mean().sqrt() / x.square().mean().sqrt()
+    assert (scaled.path, float(ratio.detach())) == ("first", pytest.approx(1.0))
+    assert [*net.first._parameters] == ["weight"] + ["bias"] * bias
+    assert not bias or net.first.bias.tolist() == [1.0] * 20
+
+
+def test_in_inference_mode_a_model_may_write_into_its_input() -> None:
+    net = within(nn.Sequential(nn.ReLU(inplace=True), *plain(torch.float32)), 0.005)
+    with torch.inference_mode():
+        report = check_gain_(net, torch.rand(8, 1, 15, 15))
+    assert [each.path for each in report.scaled] == ["1", "3", "5", "8"]
+
+
 def test_what_cannot_be_is_refused_and_nothing_is_changed() -> None:
     net = within(plain(), 0.005)
     x = torch.rand(8, 1, 15, 15, dtype=torch.float64)

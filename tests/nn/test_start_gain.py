@@ -197,6 +197,26 @@ def test_a_layer_sees_what_it_takes_by_name_and_behind_hooks() -> None:
     assert len(net.norm._forward_pre_hooks) == 1  # pyright: ignore[reportPrivateUsage]
 
 
+def test_in_inference_mode_a_model_may_write_into_its_input() -> None:
+    net = nn.Sequential(nn.ReLU(inplace=True), *deep(2, learn_gain=False))
+    x = torch.randn(8, 3, 9, 9)
+    with torch.inference_mode():
+        set_start_gain_(net, x)
+    for each in spreads(net[1:], x.relu()):
+        torch.testing.assert_close(each, torch.ones(8))
+
+
+def test_computed_gains_are_refused() -> None:
+    class Positive(nn.Module):
+        def forward(self, gain: Tensor) -> Tensor:
+            return gain.abs()
+
+    net = deep(1)
+    nn.utils.parametrize.register_parametrization(net[1], "gain", Positive())
+    with pytest.raises(TraceError, match="the gains of '1' must be a tensor of its own, and are c"):
+        set_start_gain_(net, torch.randn(4, 3, 9, 9))
+
+
 def test_mistakes_are_told_and_change_nothing() -> None:
     net = deep(3, positive_gain=True)
     with torch.no_grad():
