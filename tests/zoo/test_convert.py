@@ -162,6 +162,16 @@ def test_the_norms_of_timm_and_torchvision() -> None:
     assert again(x).shape == model(x).shape
 
 
+def test_a_norm_of_timm_with_a_forward_that_was_put_onto_it_is_left() -> None:
+    from timm import layers
+
+    model = nn.Sequential(layers.BatchNormAct2d(8), layers.BatchNormAct2d(8))
+    model[0].forward = torch.cos
+    report = convert(model, example_inputs=torch.randn(2, 8, 6, 6)).report
+    assert report.replaced == ("1",)
+    assert "has a forward of its own" in report.left["0"]
+
+
 def digits(size: int) -> tuple[Tensor, Tensor]:
     """640 of scikit-learn's digits as pictures with three channels."""
     datasets = pytest.importorskip("sklearn.datasets")
