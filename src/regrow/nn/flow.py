@@ -15,17 +15,17 @@ from regrow.nn.recorder import Arrival, Recorder, Value
 
 
 class Flow:
-    """The runs of a model: which tensor every module took and gave. Modules are named by their first path."""
+    """The runs of a model: which tensor every module took and gave."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._path_of = {module: path for path, module in model.named_modules()}
+        self.paths = {module: path for path, module in model.named_modules()}  # the first of each
         self._taken: dict[nn.Module, list[Arrival]] = {}
         self._given: dict[nn.Module, list[Value | None]] = {}
 
     def run(self, example_inputs: ExampleInputs, *, training: bool) -> None:
         """Run the model in evaluation or in training mode, and see what goes where: it stays as it was."""
-        recorder = Recorder(self._path_of, self._taken, self._given)
+        recorder = Recorder(self.paths, self._taken, self._given)
         with undisturbed(self._model, training=lambda module: training):
             args, kwargs = call_arguments(example_inputs)
             with hooked(recorder.enter, recorder.leave), recorder:
@@ -99,7 +99,3 @@ class Flow:
             for arrival in self.arrivals(follower)
             if arrival.value is not None and arrival.tensor is not None
         ]
-
-    def path(self, module: nn.Module) -> str:
-        """The first path of a module."""
-        return self._path_of[module]

@@ -163,6 +163,7 @@ class _Folding:
         self.left: dict[str, tuple[str, ...]] = {}
         self.removed: list[str] = []
 
+    @torch.no_grad()
     def run(self) -> None:
         """Fold every layer."""
         # No linear layer: what it gives in one row are no channels, but the positions of a map.
@@ -185,7 +186,7 @@ class _Folding:
                 self._into_next(path, layer, scaled=front is not None)
 
     def _into_front(self, path: str, layer: GainControl, front: _ConvNd) -> None:
-        gains = layer.gains().detach()
+        gains = layer.gains()
         name = self._paths[front]
         if not bool((layer.mean_scale == 0).all()):
             if bool((gains != 1).any()):
@@ -194,11 +195,10 @@ class _Folding:
                 self._note(path, f"g into {name}")
             return
         rules.scale_outputs_(front, gains)
-        rules.shift_outputs_(front, layer.bias.detach())
+        rules.shift_outputs_(front, layer.bias)
         if layer in self._outside:
             write_gains(layer, torch.ones_like(gains))
-            with torch.no_grad():
-                layer.bias.zero_()
+            layer.bias.zero_()
             self._note(path, f"g and b into {name}")
             self._leave(path, f"the layer itself: it is also in {self._outside[layer]}")
             return
@@ -209,7 +209,7 @@ class _Folding:
 
     def _into_next(self, path: str, layer: GainControl, *, scaled: bool) -> None:
         """Move on what is left: g that found no layer in front, and b."""
-        gains, bias = layer.gains().detach(), layer.bias.detach()
+        gains, bias = layer.gains(), layer.bias
         has_gain, has_bias = bool((gains != 1).any()) and not scaled, bool((bias != 0).any())
         if not (has_gain or has_bias):
             return
@@ -226,8 +226,7 @@ class _Folding:
             # that lose it.
             factor = torch.where(moved, gains, 1.0)
             rules.scale_inputs_(behind, factor)
-            with torch.no_grad():
-                layer.bias.copy_(bias.double() / factor.double())
+            layer.bias.copy_(bias.double() / factor.double())
             write_gains(layer, torch.where(moved, 1.0, gains))
             self._note(path, f"g into {name}")
             if not bool(moved.all()):
@@ -239,9 +238,8 @@ class _Folding:
         elif not rules.takes_shift(behind):
             self._leave(path, f"b: {name} pads its input with zeros, or is transposed")
         else:
-            rules.shift_inputs_(behind, layer.bias.detach())
-            with torch.no_grad():
-                layer.bias.zero_()
+            rules.shift_inputs_(behind, layer.bias)
+            layer.bias.zero_()
             self._note(path, f"b into {name}")
 
     def _chain(self, layer: GainControl) -> tuple[list[nn.Module], rules.Weighted | None, str]:

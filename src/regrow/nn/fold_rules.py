@@ -1,4 +1,7 @@
-"""Scales and shifts of channels, moved into the weights of a convolution or a linear layer before or behind them."""
+"""Scales and shifts of channels, moved into the weights of a convolution or a linear layer before or behind them.
+
+Called by `nn/fold.py`, which lets nothing be differentiated.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,7 @@ def scale_outputs_(layer: Weighted, scale: Tensor) -> None:
     factor = scale.double()
     _multiply_(layer, factor, columns=type(layer) in _TRANSPOSED)
     if layer.bias is not None:
-        with torch.no_grad():
-            layer.bias.copy_(layer.bias.double() * factor)
+        layer.bias.copy_(layer.bias.double() * factor)
 
 
 def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
@@ -77,28 +79,26 @@ def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
 def _multiply_(layer: Weighted, factor: Tensor, *, columns: bool) -> None:
     """The weight's rows times a factor each; or its columns, where those of each group lie by themselves."""
     weight, places = layer.weight, [1] * (layer.weight.ndim - 2)
-    with torch.no_grad():
-        if columns:
-            groups = layer.groups if isinstance(layer, _ConvNd) else 1
-            parts = weight.double().unflatten(0, (groups, -1))
-            weight.copy_((parts * factor.view(groups, 1, -1, *places)).flatten(0, 1))
-        else:
-            weight.copy_(weight.double() * factor.view(-1, 1, *places))
+    if columns:
+        groups = layer.groups if isinstance(layer, _ConvNd) else 1
+        parts = weight.double().unflatten(0, (groups, -1))
+        weight.copy_((parts * factor.view(groups, 1, -1, *places)).flatten(0, 1))
+    else:
+        weight.copy_(weight.double() * factor.view(-1, 1, *places))
 
 
 def shift_outputs_(layer: Weighted, shift: Tensor) -> None:
     """Add a number to each channel that a layer gives; a bias is made where there is none."""
-    with torch.no_grad():
-        if layer.bias is None:
-            made = torch.zeros(len(shift), dtype=layer.weight.dtype, device=layer.weight.device)
-            layer.register_parameter("bias", nn.Parameter(made))
-        if layer.bias is not None:
-            layer.bias.copy_(layer.bias.double() + shift.double())
+    if layer.bias is None:
+        made = torch.zeros(len(shift), dtype=layer.weight.dtype, device=layer.weight.device)
+        layer.register_parameter("bias", nn.Parameter(made))
+    if layer.bias is not None:
+        layer.bias.copy_(layer.bias.double() + shift.double())
 
 
 def shift_inputs_(layer: Weighted, shift: Tensor) -> None:
     """Take channels that are not yet shifted as if they were; only where `takes_shift`. (I,), or one a map."""
-    weight, added = layer.weight.detach().double(), shift.double()
+    weight, added = layer.weight.double(), shift.double()
     if isinstance(layer, nn.Linear):
         out = weight @ added.repeat_interleave(layer.in_features // len(added))
     else:

@@ -274,6 +274,7 @@ class _Measuring:
         )
         return self._found
 
+    @torch.no_grad()
     def _before(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         path = self._paths[module]
         self.calls[path] += 1
@@ -284,8 +285,7 @@ class _Measuring:
         self._found[path] = ratio
         if ratio is not None and path in self._may and self.is_out(ratio):
             self.factors[path] = 1.0 / ratio
-            with torch.no_grad():
-                self._weight(path).mul_(1.0 / ratio)
+            self._weight(path).mul_(1.0 / ratio)
 
     def _weight(self, path: str) -> Tensor:
         return self._named[self._wiring[path].weight]

@@ -66,7 +66,7 @@ class Neighbours:
             return None, f"the model does not run in training mode ({self._error})"
         flat = flattened and flow.views_flat(module, behind)
         if not (flat or flow.views_whole(module, behind)):
-            return None, f"'{flow.path(behind)}' takes another view of its output"
+            return None, f"'{flow.paths[behind]}' takes another view of its output"
         return behind, ""
 
     def _next_member(self, module: nn.Module) -> tuple[nn.Module | None, str]:

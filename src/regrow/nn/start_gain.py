@@ -159,6 +159,7 @@ class _Measuring:
         self._paths, self._target, self._per_channel = paths, target, per_channel
         self.found: dict[GainControl, StartGain] = {}
 
+    @torch.no_grad()
     def before(self, layer: GainControl, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         """The run has come to a layer."""
         # Only the first run of a layer: set anew in each, it would be measured by what its own new gain has made of the
@@ -172,7 +173,7 @@ class _Measuring:
                 f"{tuple(x.shape)} (set_start_gain_)"
             )
         own = kept_gain(layer)
-        old, signs = own.detach().clone(), layer.gains().detach().sign()
+        old, signs = own.clone(), layer.gains().sign()
         spread = self._spread(layer, x)
         silent = spread == 0
         if not self._per_channel and not bool(silent.all()):
@@ -181,8 +182,7 @@ class _Measuring:
         size = self._target / spread.masked_fill(silent, 1.0)
         # Before the layer itself runs: the layers behind it are measured on maps that have the spread already.
         write_gains(layer, torch.where(signs < 0, -size, size))
-        with torch.no_grad():
-            own.copy_(torch.where(silent, old, own))
+        own.copy_(torch.where(silent, old, own))
         measured = size[~silent]
         some = len(measured) > 0
         self.found[layer] = StartGain(
@@ -196,17 +196,15 @@ class _Measuring:
     def _spread(self, layer: GainControl, x: Tensor) -> Tensor:
         """The standard deviation of each channel with gain 1, (C,); 0 where it is nothing but rounding."""
         kind = torch.promote_types(x.dtype, torch.float32)
-        relu, bias = layer.relu, layer.bias.detach().clone()
+        relu, bias = layer.relu, layer.bias.clone()
         try:
             layer.relu = False
-            with torch.no_grad():
-                layer.bias.zero_()
+            layer.bias.zero_()
             write_gains(layer, torch.ones_like(bias))
             maps = layer.forward(x).to(kind)
         finally:
             layer.relu = relu
-            with torch.no_grad():
-                layer.bias.copy_(bias)
+            layer.bias.copy_(bias)
         channels = maps.movedim(-layer.dims - 1, 0).flatten(1)
         taken = x.to(kind).movedim(-layer.dims - 1, 0).flatten(1)
         spread = channels.std(1, correction=0)
