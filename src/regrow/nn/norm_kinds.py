@@ -195,6 +195,7 @@ def _freeze_alike(old: nn.Module, new: nn.Module) -> None:
 def _copy_affine(old: nn.Module, new: nn.Module) -> None:
     scale = old.gains() if isinstance(old, GainControl) else getattr(old, "weight", None)
     shift = getattr(old, "bias", None)
+    weight, bias = getattr(new, "weight", None), getattr(new, "bias", None)
     with torch.no_grad():
         if scale is not None:
             if isinstance(new, GainControl):
@@ -204,10 +205,10 @@ def _copy_affine(old: nn.Module, new: nn.Module) -> None:
                         "convert with one of the two (convert)"
                     )
                 write_gains(new, scale)
-            elif isinstance(getattr(new, "weight", None), Tensor):
-                new.get_parameter("weight").copy_(scale)
-        if shift is not None and isinstance(getattr(new, "bias", None), Tensor):
-            getattr(new, "bias").copy_(shift)  # noqa: B009 # a parameter, or a buffer where it is fixed
+            elif weight is not None:
+                weight.copy_(scale)
+        if shift is not None and bias is not None:
+            bias.copy_(shift)
 
 
 def _channels(module: nn.Module) -> int:
