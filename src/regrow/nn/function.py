@@ -54,7 +54,8 @@ class GainControlFunction(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """The output and the means (*S, C): those are an output too, so that second derivatives go through them."""
         needs = ctx.needs_input_grad[:4]
-        numbers = _numbers(maps.dtype, mean_scale, gain, bias)
+        kind = arithmetic(maps.dtype)
+        numbers = Numbers(*(each.to(kind) for each in (mean_scale, gain, bias)))
         y = torch.empty_like(maps)
         control = control_rows if have_rows(maps) else _control
         mean = control(maps, numbers, out=y, dims=dims, relu=relu)
@@ -85,7 +86,7 @@ class GainControlFunction(torch.autograd.Function):
             # The output took no part, only its mean did: in the derivative of a derivative.
             spread = wide(mean_grad / positions, saved.dims).expand(ctx.shape)
             return (spread.to(ctx.dtype), None, None, None, None, None)
-        numbers = _numbers(ctx.dtype, *given)
+        numbers = Numbers(*(each.to(mean.dtype) for each in given))
         tensors = [each for each in (grad, mean_grad, maps, mean, *given) if each is not None]
         # Somebody differentiates the backward pass, transforms it, or has another memory format: the quick way writes
         # into memory, which autograd would not see.
@@ -97,12 +98,6 @@ class GainControlFunction(torch.autograd.Function):
         sums = (scale, found.product, found.total)
         asked = [each if need else None for each, need in zip(sums, needs[1:], strict=True)]
         return (x, *_summed(asked, given), None, None)
-
-
-def _numbers(dtype: torch.dtype, mean_scale: Tensor, gain: Tensor, bias: Tensor) -> Numbers:
-    """In the dtype of the arithmetic."""
-    kind = arithmetic(dtype)
-    return Numbers(mean_scale.to(kind), gain.to(kind), bias.to(kind))
 
 
 def _summed(values: list[Tensor | None], like: list[Tensor]) -> list[Tensor | None]:
