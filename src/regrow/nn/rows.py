@@ -43,7 +43,7 @@ class Saved:
     is_output: bool  # it is the output
     mean: Tensor  # (*S, C)
     dims: int
-    relu: bool  # something was saved
+    relu: bool  # then `maps` is there
 
 
 @dataclass(frozen=True, kw_only=True)
