@@ -60,6 +60,29 @@ def test_what_a_module_calls_of_its_own_is_called_still() -> None:
     assert model.__dict__["_compiled_call_impl"] is own
 
 
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_a_model_that_is_compiled_afterwards(fullgraph: bool) -> None:
+    class Own(
+        nn.Module
+    ):  # of a class of torch's the calls are compiled past the place in which they are met
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = _model()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers(x)
+
+    torch._dynamo.reset()
+    model, met = Own(), list[Any]()
+    at_first_call(model, lambda args, named: met.append(args))
+    compiled = torch.compile(model, backend="eager", fullgraph=fullgraph)
+    for _ in range(2):
+        assert torch.equal(compiled(IMAGES), _model()(IMAGES))
+    [(images,)] = met
+    assert images is IMAGES
+    assert "_compiled_call_impl" not in model.__dict__
+
+
 def _trained(*, late: bool, compiled: bool) -> tuple[list[Renewed], dict[str, Tensor]]:
     """What was renewed, and the weights after six steps."""
     model, held = _model(), list[regrow.Regrower]()

@@ -148,7 +148,6 @@ class Frames:
 
 def uncompiled(called: Inner, inner: Inner) -> Inner:
     """A call that torch.compile does not look into, though into `inner` that it makes; torch.export sees that alone."""
-    # The frame alone is skipped: what is compiled inside stays compiled.
     skipped = torch.compiler.disable(called, recursive=False)
     # Older versions of torch have no such function, and export what is skipped.
     exporting = getattr(torch.compiler, "is_exporting", None)
@@ -158,6 +157,10 @@ def uncompiled(called: Inner, inner: Inner) -> Inner:
     def either(*args: Any, **kwargs: Any) -> Any:
         return inner(*args, **kwargs) if exporting() else skipped(*args, **kwargs)
 
+    # The frames alone are skipped: what is compiled inside stays compiled, and in one piece. torch skips no more than a
+    # wrapper of its own around `called`; and it must come across `either` where a model is exported.
+    for frame in (called, either):
+        sys.modules["torch._dynamo.eval_frame"].skip_code(frame.__code__)
     return either
 
 

@@ -32,16 +32,23 @@ def at_first_call(model: nn.Module, before: Before) -> Callable[[], None]:
         def inner(*args: Any, **kwargs: Any) -> Any:
             return (own or module._call_impl)(*args, **kwargs)  # pyright: ignore[reportPrivateUsage]
 
-        def called(*args: Any, **kwargs: Any) -> Any:
-            if held and module.training and torch.is_grad_enabled() and not is_recorded():
-                give_back()
-                # The model's weights are looked at as they are: a cast of the trainer's is none of theirs.
-                with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                    before(args, kwargs)
-                return module(*args, **kwargs)
-            return inner(*args, **kwargs)
+        def first(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+            if not (held and module.training and torch.is_grad_enabled()) or is_recorded():
+                return False
+            give_back()
+            # The model's weights are looked at as they are: a cast of the trainer's is none of theirs.
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                before(args, kwargs)
+            return True
 
-        return uncompiled(called, inner) if "torch._dynamo" in sys.modules else called
+        compiling = "torch._dynamo" in sys.modules
+        # Where it is compiled, a call takes itself for one that is written down.
+        meets = torch.compiler.disable(first) if compiling else first
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return (module if meets(args, kwargs) else inner)(*args, **kwargs)
+
+        return uncompiled(called, inner) if compiling else called
 
     slots = [slot(module, own) for module, own in held]
     for (module, _), each in zip(held, slots, strict=True):
