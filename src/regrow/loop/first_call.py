@@ -43,7 +43,7 @@ def at_first_call(model: nn.Module, before: Before) -> Callable[[], None]:
 
         compiling = "torch._dynamo" in sys.modules
         # Where it is compiled, a call takes itself for one that is written down.
-        meets = torch.compiler.disable(first) if compiling else first
+        meets: Any = torch.compiler.disable(first) if compiling else first
 
         def called(*args: Any, **kwargs: Any) -> Any:
             return (module if meets(args, kwargs) else inner)(*args, **kwargs)
