@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Self
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,8 @@ from regrow.graph.frames import (
 )
 from regrow.graph.undisturbed import as_they_are, undisturbed
 
-_METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
+_METERS: WeakValueDictionary[int, ActivityMeter] = WeakValueDictionary()
+"""By the model's identity, which is one as long as the meter lives: it holds the model's modules."""
 
 
 @dataclass
@@ -55,9 +56,7 @@ class ActivityMeter:
     # eagerly, with the same numbers.
 
     def __init__(self, model: nn.Module, wiring: Wiring) -> None:
-        # Weak: the meter is the value of a dictionary whose weak key is the model, which a reference from here would
-        # keep alive.
-        self._model = ref(model)  # the bare model
+        self._model = model  # the bare model
         self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
         self._flows: dict[str, Flow] = dict(wiring.flows)
         self._asked: dict[int, _Request] = {}
@@ -83,9 +82,9 @@ class ActivityMeter:
     @classmethod
     def of(cls, model: nn.Module, wiring: Wiring, *, called: nn.Module | None = None) -> Self:
         """The meter of a model: one, however many recipes ask."""
-        meter = _METERS.get(model)
+        meter = _METERS.get(id(model))
         if meter is None:
-            meter = _METERS[model] = cls(model, wiring)
+            meter = _METERS[id(model)] = cls(model, wiring)
         meter._add(wiring)
         meter._wrap(_wrappers_of(called))
         return meter  # pyright: ignore[reportReturnType]
@@ -154,8 +153,7 @@ class ActivityMeter:
 
     def look_for_wrappers(self) -> bool:
         """Look whether the model is called inside something that `torch.compile` made after it was attached."""
-        model = self._model()
-        return model is not None and self._wrap(compiled_wrappers(model))
+        return self._wrap(compiled_wrappers(self._model))
 
     def _add(self, wiring: Wiring) -> None:
         for path, flow in wiring.flows.items():
@@ -179,11 +177,10 @@ class ActivityMeter:
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes = {}
         self._table.clear()
-        model = self._model()
-        self._watching = bool(wanted or self._before or self.calls.asked) and model is not None
-        if model is None or not self._watching:
+        self._watching = bool(wanted or self._before or self.calls.asked)
+        if not self._watching:
             return
-        tensors = dict(model.named_parameters(remove_duplicate=False))
+        tensors = dict(self._model.named_parameters(remove_duplicate=False))
         for path in sorted(wanted):
             filters, flow = self._filters[path], self.flow(path)
             device = tensors[filters.weight].device
@@ -198,7 +195,7 @@ class ActivityMeter:
             if flow.inlet is not None:
                 self._table.enter(flow.inlet, made.hear, None)
         if not self._compiled and (self._compiled is None or self._wrappers):
-            self._compiled = compiled_parts(model, self._wrappers)
+            self._compiled = compiled_parts(self._model, self._wrappers)
         self._frames.install(
             self._wrappers, whole=not (wanted or self._before) and self.calls.whole
         )
@@ -207,8 +204,8 @@ class ActivityMeter:
         self, module: nn.Module, path: str, given: Arguments, compiling: bool
     ) -> AbstractContextManager[object] | None:
         """A pass begins: whether it is read as it runs."""
-        model = self._model()
-        if model is None or not (model.training and module.training and torch.is_grad_enabled()):
+        model = self._model
+        if not (model.training and module.training and torch.is_grad_enabled()):
             return None
         # A checkpointed part runs again in the backward pass, and would be a pass of its own with values that were read
         # already.
