@@ -4,6 +4,7 @@ import copy
 import math
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -224,18 +225,34 @@ class Methods(Schedule):
         return step == 3
 
 
-def test_a_schedule_of_earlier_versions_is_refused_before_training() -> None:
+def _attached(model: torch.nn.Module) -> None:
+    recipe = regrow.RandomOut(confirm="gradient", active_fraction=1.0).with_parts(when=Methods())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    regrow.attach(recipe, model, optimizer, example_inputs=torch.zeros(2, 1, 8, 8))
+
+
+def _attached_as_a_whole(model: torch.nn.Module) -> None:
+    recipe = regrow.ShrinkPerturb().with_parts(network_when=Methods())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    regrow.attach(recipe, model, optimizer, example_inputs=torch.zeros(2, 1, 8, 8))
+
+
+def _partners(model: torch.nn.Module) -> None:
+    models = [model, copy.deepcopy(model)]
+    optimizers = [torch.optim.SGD(each.parameters(), lr=0.1) for each in models]
+    recipe = regrow.FilterGrafting(partners=2).with_parts(when=Methods())
+    regrow.attach_partners(recipe, models, optimizers, example_inputs=torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize("attach", [_attached, _attached_as_a_whole, _partners])
+def test_a_schedule_of_earlier_versions_is_refused_before_training(
+    attach: Callable[[torch.nn.Module], None],
+) -> None:
     model = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2)
     )
-    recipe = regrow.RandomOut(confirm="gradient", active_fraction=1.0).with_parts(when=Methods())
     with pytest.raises(ConfigError, match=r"Methods.bind must give a .*BoundSchedule\(steps="):
-        regrow.attach(
-            recipe,
-            model,
-            torch.optim.SGD(model.parameters(), lr=0.1),
-            example_inputs=torch.zeros(2, 1, 8, 8),
-        )
+        attach(model)
 
 
 def test_steps_may_be_numpy_s_integers_where_a_network_is_reduced() -> None:

@@ -27,7 +27,8 @@ from regrow.loop.stepper import Stepper
 from regrow.loop.warner import Warner
 from regrow.renewal import Absence, Layer, Need
 from regrow.renewal.network import NetworkNeed
-from regrow.schedule import AtBoundary, BoundSchedule, Clock, Schedule
+from regrow.schedule import AtBoundary, Clock
+from regrow.schedule.base import bound
 
 
 def assembled(
@@ -49,7 +50,7 @@ def assembled(
 ) -> Stepper:
     """What acts at the optimizer's steps, from here on."""
     where = f"recipe '{recipe.info.name}'"
-    schedule = _bound(recipe.when, clock, where=where)
+    schedule = bound(recipe.when, clock, where=where)
     renewal = recipe.renew.bind(clock, where=where)
     if renewal.moves_means and not hasattr(recipe.criterion, "means_of"):
         raise ConfigError(
@@ -169,7 +170,7 @@ def _network_change(
     draws = NetworkNeed.FRESH in recipe.network.needs
     return NetworkChange(
         recipe.network,
-        _bound(when, clock, where=f"recipe '{recipe.info.name}'"),
+        bound(when, clock, where=f"recipe '{recipe.info.name}'"),
         at_boundaries=when.at_boundaries,
         known=known,
         fresh=FreshNetwork(host.model, layers, known) if draws else None,
@@ -179,14 +180,3 @@ def _network_change(
         resets=recipe.optimizer_state != "kept",
         seed=seed,
     )
-
-
-def _bound(when: Schedule, clock: Clock, *, where: str) -> BoundSchedule:
-    """A schedule in steps; one of an earlier version of regrow, that has methods, is refused here and not in a step."""
-    found: object = when.bind(clock, where=where)
-    if not isinstance(found, BoundSchedule):  # pyright: ignore[reportUnnecessaryIsInstance] # users bring their own
-        raise ConfigError(
-            f"{type(when).__name__}.bind must give a regrow.schedule.BoundSchedule(steps=..., last_step=...), got a "
-            f"{type(found).__name__} ({where})"
-        )
-    return found

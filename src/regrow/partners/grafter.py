@@ -22,6 +22,7 @@ from regrow.partners.exchange import RingExchange
 from regrow.partners.network import Network, graft_ring
 from regrow.partnership import PartnerRecipe
 from regrow.schedule import Clock
+from regrow.schedule.base import bound
 
 STATE_VERSION: Final = 1
 
@@ -58,9 +59,9 @@ class Grafter:
         self._networks = tuple(networks)
         self._watches = [watch for each in watches for watch in each]
         self._exchange = exchange
-        self._schedule = (
-            recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'") if hooks else None
-        )
+        self._schedule = None
+        if hooks:
+            self._schedule = bound(recipe.when, clock, where=f"recipe '{recipe.info.name}'")
         self._steps = [0] * len(self._networks)
         self._met = 0
         self._callbacks: list[Callable[[Grafted], object]] = []

@@ -96,3 +96,14 @@ class Schedule(Protocol):
     @abstractmethod
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert epochs and shares to optimizer steps, once, before training starts."""
+
+
+def bound(when: Schedule, clock: Clock, *, where: str) -> BoundSchedule:
+    """A schedule in steps; one of an earlier version of regrow, that has methods, is refused here and not in a step."""
+    found: object = when.bind(clock, where=where)
+    if not isinstance(found, BoundSchedule):  # pyright: ignore[reportUnnecessaryIsInstance] # users bring their own
+        raise ConfigError(
+            f"{type(when).__name__}.bind must give a regrow.schedule.BoundSchedule(steps=..., last_step=...), got a "
+            f"{type(found).__name__} ({where})"
+        )
+    return found
