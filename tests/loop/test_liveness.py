@@ -310,6 +310,17 @@ def test_a_criterion_of_ones_own_gets_means_of_micro_batches(every: int, small_c
         attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, activity_every=0)
 
 
+class _Own(nn.Module):
+    """A module with a forward of its own: torch.compile takes it another way than torch's classes."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
 class TestCompiled:
     """No recompilation, no graph break, and the same filters at the same steps."""
 
@@ -335,19 +346,11 @@ class TestCompiled:
         ],
     )
     def test_a_compiled_model(self, when: str, own: bool, small_cnn: Cnn) -> None:
-        class Own(nn.Module):
-            def __init__(self, layers: nn.Module) -> None:
-                super().__init__()
-                self.layers = layers
-
-            def forward(self, x: torch.Tensor) -> torch.Tensor:
-                return self.layers(x)
-
         runs = []
         for compiled in (False, True):
             model: Any = small_cnn(0)
             kill(model, 1)
-            model = Own(model) if own else model
+            model = _Own(model) if own else model
             optimizer, called, counter = sgd(model), model, CompileCounterWithBackend("aot_eager")
             if compiled and when == "in place":
                 model.compile(backend=counter, fullgraph=True)
@@ -364,11 +367,27 @@ class TestCompiled:
                 assert counter.frame_count == 1
                 assert sum(counters["graph_break"].values()) == 0
         (eager, bits), (fast, same) = runs
-        late = int(
-            when == "before" and not own
-        )  # the first pass went by before it was known where to look
+        # The first pass went by before it was known where to look.
+        late = int(when == "before" and not own)
         assert [
             (step + late, layer.removeprefix("layers."), units) for step, layer, units in eager
         ] == [(step, layer.removeprefix("layers."), units) for step, layer, units in fast]
         if not late:
             assert_same_bits(bits, same)
+
+    def test_a_compiled_block(self, small_cnn: Cnn) -> None:
+        runs = []
+        for compiled in (False, True):
+            net, counter = small_cnn(0), CompileCounterWithBackend("aot_eager")
+            kill(net, 1)
+            block: Any = _Own(net[:5])  # type: ignore[index]
+            if compiled:
+                block = torch.compile(block, backend=counter, fullgraph=True)
+            model = nn.Sequential(block, *net[5:])  # type: ignore[misc]
+            optimizer = sgd(model)
+            regrower = attach_traced(_recipe(), model, optimizer, example_inputs=EXAMPLE)
+            _train(model, optimizer, _batches(25))
+            runs.append([(event.step, event.filters) for event in regrower.report.events])
+            assert counter.frame_count == compiled
+        assert runs[0] == runs[1] != []
+        assert sum(counters["graph_break"].values()) == 0
