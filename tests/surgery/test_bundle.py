@@ -32,14 +32,22 @@ def _one_by_one(members: list[Any], table: Any, **options: Any) -> None:
 
 
 def _masks(step: int, shape: tuple[int, ...]) -> Tensor:
-    """A filter, then an input channel, so that births along two axes meet in one tensor."""
-    axis = 0 if step == 6 or len(shape) == 1 else 1
+    """A filter, then an input channel, so that births along two axes meet in one tensor; then another filter.
+
+    A convolution of single positions has single entries instead of a channel, which no row and no column says.
+    """
+    if step == 11 and shape[2:] == (1, 1):
+        return torch.eye(*shape[:2], dtype=torch.bool)[..., None, None]
+    axis = 1 if step == 11 and len(shape) > 1 else 0
     index = torch.arange(shape[axis]) == (1 if step == 6 else 0)
     return index.reshape([-1 if each == axis else 1 for each in range(len(shape))])
 
 
 def _train(make: Callable[[Groups], Optimizer], dtypes: list[torch.dtype]) -> list[Tensor]:
-    """Two groups with options of their own; one tensor without gradient at times, so that counts differ."""
+    """Two groups with options of their own; one tensor without gradient at times, so that counts differ.
+
+    At last somebody is born in the first tensor of each group alone: there are more births in front of the others'.
+    """
     generator = torch.Generator().manual_seed(0)
     weights = [
         nn.Parameter(torch.randn(shape, generator=generator).to(dtypes[index % len(dtypes)]))
@@ -56,10 +64,11 @@ def _train(make: Callable[[Groups], Optimizer], dtypes: list[torch.dtype]) -> li
             weight.grad = None if index == 2 and step % 3 == 0 else grad
         optimizer.step()
         surgeon.after_step()
-        if step in {6, 11}:
+        if step in {6, 11, 17}:
             edits = [
                 Edit(name=name, mask=_masks(step, tuple(weight.shape)), value=0.25)
                 for name, weight in named.items()
+                if step < 17 or name in {"0", "3"}
             ]
             apply_edits_(named, edits)
             surgeon.reset(edits)

@@ -148,24 +148,26 @@ def _fixed(group: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class BirthsOfEntries:
-    """Which births the entries of a bundle are of: the same in each step until somebody is born."""
+    """Which births the entries of a bundle are of: the same in each step until somebody is born, in front of it too."""
 
     def __init__(self) -> None:
-        self._known: tuple[list[int], list[Tensor]] = [], []
+        self._known: tuple[list[tuple[int, int]], list[Tensor]] = [], []
 
     def of(
         self, members: Sequence[SteppedTensor], parts: Sequence[Tensor], starts: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Each entry's own number in the table, and that of its tensor; `parts` are the tensors' young entries."""
-        which = [member.index for member in members]
+        where = [(member.index, starts[member.index]) for member in members]
         births = [member.entry.young[1] for member in members]
-        if which != self._known[0] or not same(births, self._known[1]):
+        if where != self._known[0] or not same(births, self._known[1]):
             own = [
-                (number + starts[index]).expand(part.shape)
-                for index, number, part in zip(which, births, parts, strict=True)
+                (number + start).expand(part.shape)
+                for (_, start), number, part in zip(where, births, parts, strict=True)
             ]
-            whole = [torch.full_like(each, index) for index, each in zip(which, own, strict=True)]
-            self._known, self._found = (which, births), (joined(own), joined(whole))
+            whole = [
+                torch.full_like(each, index) for (index, _), each in zip(where, own, strict=True)
+            ]
+            self._known, self._found = (where, births), (joined(own), joined(whole))
         return self._found
 
 
