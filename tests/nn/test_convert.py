@@ -83,6 +83,9 @@ def test_every_kind_becomes_every_other(from_: Any, to: Any) -> None:
     options = {"num_groups": 2}
     made = convert(model, from_, to, example_inputs=x, **(options if to == "groupnorm" else {}))
     assert type(made.model.get_submodule("1")) is classes[to]
+    maps = torch.randn(2, 4, 6, 6)
+    new = made.model.get_submodule("1")
+    assert torch.equal(new(input=maps), new(maps))  # a forward may call its norm by name
     back = convert(
         made.model, to, from_, example_inputs=x, **(options if from_ == "groupnorm" else {})
     )

@@ -184,11 +184,11 @@ def test_a_layer_sees_what_it_takes_by_name_and_behind_hooks() -> None:
             self.norm = GainControl2d(3)
 
         def forward(self, image: Tensor, *, size: float) -> Tensor:
-            return self.norm(maps=size * image)
+            return self.norm(input=size * image)
 
     net = ByName()
     net.norm.register_forward_pre_hook(
-        lambda _, args, named: (args, {"maps": 2 * named["maps"]}), with_kwargs=True
+        lambda _, args, named: (args, {"input": 2 * named["input"]}), with_kwargs=True
     )
     x = torch.randn(8, 3, 9, 9)
     set_start_gain_(net, {"image": x, "size": 5.0})

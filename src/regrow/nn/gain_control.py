@@ -106,10 +106,11 @@ class _GainControl(nn.Module):
         mean_scale, _, bias = self._start
         return dict(zip(self._names(), (mean_scale, self._start_name, bias), strict=True))
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to (N, C, *positions), or (C, *positions); the same in training and evaluation."""
+        # By this name some models call their norms: torch's have it.
         return gain_controlled(
-            maps,
+            input,
             self.mean_scale,
             self.gains(),
             self.bias,
