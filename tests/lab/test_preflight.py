@@ -146,6 +146,29 @@ def whole_numbers(*, in_channels, image_size, classes):
     return InTraining(classes, wrong=lambda scores, x: scores.long())
 
 
+class Modeless(nn.Sequential):
+    def __init__(self, classes, refused):
+        super().__init__(nn.Flatten(), nn.Linear(64, classes))
+        self.refused = refused
+
+    def train(self, mode=True):
+        if mode in self.refused:
+            raise ValueError("no such mode")
+        return super().train(mode)
+
+
+def no_evaluation(*, in_channels, image_size, classes):
+    return Modeless(classes, refused=(False,))
+
+
+def no_training(*, in_channels, image_size, classes):
+    return Modeless(classes, refused=(True,))
+
+
+def no_mode(*, in_channels, image_size, classes):
+    return Modeless(classes, refused=(True, False))
+
+
 def normed(*, in_channels, image_size, classes):
     return nn.Sequential(
         nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, classes)
@@ -203,6 +226,10 @@ def lazy(*, in_channels, image_size, classes):
             "(16, 1, 8, 8)",
         ),
         ("lazy", "must know its shapes before it is trained, 2.weight belongs to a lazy layer"),
+        *(
+            (f"no_{mode}", "raised ValueError: no such mode on images of shape (2, 1, 8, 8)")
+            for mode in ("evaluation", "training", "mode")
+        ),
     ],
 )
 def test_a_network_that_cannot_be_trained_is_told_by_its_name(

@@ -29,8 +29,8 @@ def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
         way_out = "; train.drop_last = true leaves a batch of one image out"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(member.noise_key(1))
-        member.model.train()
-        scores = _answer(member.model, images, f"in training mode on {what}{way_out}", where=where)
+        told = f"in training mode on {what}{way_out}"
+        scores = _answer(member.model, images, told, where=where, training=True)
         checked = _scores(scores, data, count=len(batch), where=f"{where}: in training mode")
         try:
             learn(member, checked, batch, images, labels)
@@ -48,18 +48,19 @@ def try_model(model: nn.Module, dataset: Dataset, *, where: str) -> None:
                 f"{where}: must know its shapes before it is trained, {name} belongs to a lazy layer"
             )
     images = dataset.x_train[:2]
-    try:
-        with torch.no_grad():
-            shape = tuple(images.shape)
-            scores = _answer(model.eval(), images, f"on images of shape {shape}", where=where)
-    finally:
-        model.train()
+    told = f"on images of shape {tuple(images.shape)}"
+    with torch.no_grad():
+        scores = _answer(model, images, told, where=where, training=False)
     _scores(scores, dataset, count=len(images), where=where)
 
 
-def _answer(model: nn.Module, images: Tensor, what: str, *, where: str) -> object:
+def _answer(model: nn.Module, images: Tensor, what: str, *, where: str, training: bool) -> object:
+    """What a network gives in one of its modes, which may be its user's own code; it is in training after that."""
     try:
-        return model(images)
+        _ = model.train() if training else model.eval()
+        scores = model(images)
+        model.train()
+        return scores
     except (Exception, SystemExit) as error:  # whatever the user's network raises
         raise ConfigError(f"{where}: raised {in_one_line(error)} {what}") from error
 
