@@ -167,6 +167,22 @@ def test_a_damaged_study_is_refused(rescued: Path, study: str, message: str) -> 
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE meta SET value = 'many' WHERE key = 'trained_network_epochs'",
+        "UPDATE trials SET test_accuracy = 'high' WHERE seed = 3",
+        "UPDATE epochs SET seconds = 'long'",
+    ],
+)
+def test_a_damaged_number_is_told_in_one_line(rescued: Path, statement: str) -> None:
+    _edit(rescued, "INSERT OR REPLACE INTO meta VALUES ('trained_network_epochs', '7')")
+    assert read_results(rescued).trained == 7
+    _edit(rescued, statement)
+    with pytest.raises(StoreError, match=r"results\.sqlite: its records are damaged: ValueError"):
+        read_results(rescued)
+
+
+@pytest.mark.parametrize(
     ("statement", "message"),
     [
         ("UPDATE trials SET arm = 'other' WHERE seed = 3", "of no arm of the study"),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fresh import fresh
-from regrow.errors import StoreError
-from regrow.study.folder import folder_held
+from regrow.errors import ConfigError, RegrowError, StoreError, UnknownNameError
+from regrow.study.folder import explained, folder_held
 
 HOLD = """
 import sys
@@ -32,6 +32,16 @@ def test_a_folder_is_held_by_one_and_free_again_afterwards(tmp_path: Path) -> No
                 pass
     with folder_held(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    "told",
+    [ConfigError("a recipe is gone"), UnknownNameError("recipe", "redo", []), StoreError("full")],
+)
+def test_what_is_one_line_already_is_told_as_it_is(tmp_path: Path, told: RegrowError) -> None:
+    with pytest.raises(type(told)) as found, explained(tmp_path, "cannot be read"):
+        raise told
+    assert found.value is told
 
 
 def test_a_killed_process_lets_its_folder_go(tmp_path: Path) -> None:

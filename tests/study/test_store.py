@@ -21,7 +21,7 @@ from regrow.study.records import (
     RestingRecord,
     TrialResult,
 )
-from regrow.study.store import Store
+from regrow.study.store import Store, engine_of
 
 
 def opened(folder: Path, **changes: Any) -> Store:
@@ -165,6 +165,18 @@ def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path, content: byt
     with pytest.raises(StoreError, match=r"results\.sqlite: is damaged \(.*begin anew$"):
         opened(tmp_path)
     assert (tmp_path / "results.sqlite").read_bytes() == content
+
+
+@pytest.mark.parametrize("value", ["{", "[]", "1"])
+def test_a_damaged_fingerprint_is_told_by_the_store_alone(tmp_path: Path, value: str) -> None:
+    with opened(tmp_path):
+        pass
+    assert engine_of(tmp_path) == "modules"
+    with closing(sqlite3.connect(tmp_path / "results.sqlite")) as database, database:
+        database.execute("UPDATE meta SET value = ? WHERE key = 'fingerprint_document'", (value,))
+    assert engine_of(tmp_path) is None
+    with pytest.raises(StoreError, match=r"results\.sqlite: its records are damaged: "):
+        opened(tmp_path, train={"lr": 0.2})
 
 
 def test_a_foreign_database_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from regrow.errors import ConfigError, StoreError
+from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.study.storage import Place
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -24,6 +24,8 @@ def explained(path: Place, what: str) -> Generator[None]:
     """Turn what the file system and SQLite say into one line."""
     try:
         yield
+    except RegrowError:
+        raise  # it is one line already, also where it is a ValueError
     except OSError as error:
         raise StoreError(f"{path}: {what}: {error.strerror}") from error
     except sqlite3.Error as error:

@@ -19,7 +19,7 @@ from regrow.errors import ConfigError, StoreError
 from regrow.study.asked import Asked, Sweep, find_sweep
 from regrow.study.cells import Cell, cells
 from regrow.study.document import check_document
-from regrow.study.folder import reading
+from regrow.study.folder import explained, reading
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
@@ -99,7 +99,7 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
     file = folder / DATABASE
     if not file.is_file():
         raise StoreError(f"{folder}: must hold {DATABASE}, written by regrow run; there is none")
-    with reading(file) as database:
+    with explained(file, "cannot be read"), reading(file) as database:
         meta = {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
         version = meta.get("schema_version")
         if version not in {BEFORE, SCHEMA_VERSION}:
@@ -119,6 +119,8 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
         sweep = find_sweep(asked)
         kinds = () if sweep is not None and sweep.large else DETAILS
         details = {record: select(database, record) for record in kinds}
+        counted = "trained_network_epochs" in meta
+        trained = int(meta["trained_network_epochs"]) if counted else None
     return Results(
         folder=folder,
         study=asked,
@@ -126,7 +128,7 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
         fingerprint=meta.get("fingerprint", ""),
         trials=trials,
         details=details,
-        trained=int(meta["trained_network_epochs"]) if "trained_network_epochs" in meta else None,
+        trained=trained,
         engine=str(_document(meta, "fingerprint_document", file).get("engine", "modules")),
     )
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from regrow._whole import write_whole
 from regrow.errors import StoreError
@@ -101,7 +101,7 @@ class Store:
                 raise StoreError(f"{self.folder / DATABASE}: is no results file of regrow")
             meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
             self._check_same_study(meta)
-            self._compare_versions(json.loads(meta["environment"]), self._environment)
+            self._compare_versions(_document(meta["environment"]), self._environment)
             self.effort = self._written = int(meta.get("trained_network_epochs", 0))
             self._tabulate()
             sessions = [*json.loads(meta["sessions"]), self._environment]
@@ -121,12 +121,11 @@ class Store:
                 f"{self.folder / DATABASE}: schema_version must be {BEFORE} or {SCHEMA_VERSION}, got "
                 f"{meta.get('schema_version')}; go on with the regrow that began it"
             )
-        before, seeds = json.loads(meta["study"]), self._document["seeds"]
+        before, seeds = _document(meta["study"]), self._document["seeds"]
         found: list[str] = []
         if meta["fingerprint"] != self.fingerprint:
-            found = differences(
-                json.loads(meta["fingerprint_document"]), self._fingerprint_document
-            )
+            there = _document(meta["fingerprint_document"])
+            found = differences(there, self._fingerprint_document)
         elif not set(before["seeds"]) <= set(seeds):
             found = [f"seeds: {_short(before['seeds'])} there, {_short(seeds)} here"]
         if found:
@@ -262,13 +261,21 @@ def engine_of(folder: Path) -> EngineName | None:
     path = folder / DATABASE
     if not path.is_file():
         return None
+    query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
     try:
-        with reading(path) as database:
-            query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
-            row = database.execute(query).fetchone()
+        with explained(path, "cannot be read"), reading(path) as database:
+            [(text,)] = database.execute(query)
+            return _document(text).get("engine", "modules")
     except StoreError:
         return None
-    return None if row is None else json.loads(row[0]).get("engine", "modules")
+
+
+def _document(text: str) -> dict[str, Any]:
+    """A JSON object; a ValueError where it is damaged."""
+    found: Any = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"must be a JSON object, got {found!r}")
+    return cast("dict[str, Any]", found)
 
 
 def _short(seeds: list[int]) -> str:
