@@ -12,7 +12,8 @@ from regrow.report.figures import gains
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
-from report.drawn import caption, first_axes
+from regrow.report.write import rendered
+from report.drawn import caption, drawn, first_axes
 
 
 def test_marks_and_intervals_are_those_of_the_summary(partial: Path) -> None:
@@ -33,6 +34,33 @@ def test_marks_and_intervals_are_those_of_the_summary(partial: Path) -> None:
     assert list(ends) == pytest.approx([100 * numbers.low, 100 * numbers.high])
     assert [text.get_text() for text in ax.get_yticklabels()] == list(results.cells)
     assert "n = 0 to 9 pairs each" in caption(gains.figures(results))
+
+
+def test_long_names_of_cells_leave_room_for_the_differences_on_a_narrow_screen(
+    rescued: Path,
+) -> None:
+    results = read_results(rescued)
+    long = "arms.randomout.settings.active_fraction"
+    cells = [f"{long}={k},train.lr=0.1" for k in (0.25, 0.5)]
+    trials = tuple(replace(t, cell=cell) for cell in cells for t in results.trials[:9])
+    by_cell = dict.fromkeys(cells, results.study.by_cell["base"])
+    grid = replace(results, trials=trials, study=replace(results.study, by_cell=by_cell))
+    (drawing,) = gains.figures(grid)
+    assert drawing.narrow is not None
+    narrow = replace(drawing, size=drawing.narrow)
+    (wide_names, names) = (
+        [text.get_text() for text in first_axes([each]).get_yticklabels()]
+        for each in (drawing, narrow)
+    )
+    assert wide_names == cells
+    assert [name.split("active_fraction=")[1] for name in names] == [
+        f"{k},\ntrain.lr=0.1" for k in (0.25, 0.5)
+    ]
+    rendered(narrow)  # matplotlib warns where nothing is left of the axes
+    figure = drawn(narrow)
+    figure.draw_without_rendering()
+    (legend,) = (*figure.legends, *filter(None, (ax.get_legend() for ax in figure.axes)))
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_one_cell_needs_no_such_figure(rescued: Path, partial: Path) -> None:

@@ -10,7 +10,13 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import PHONE, WIDE, Drawing
-from regrow.report.figures.axes import is_narrow, legend_above, shown
+from regrow.report.figures.axes import (
+    is_narrow,
+    legend_above,
+    legend_of_panels,
+    shortened,
+    shown,
+)
 from regrow.report.figures.style import INK, arm_styles
 from regrow.report.findings import StudySummary
 from regrow.report.judged import judged_by
@@ -18,6 +24,7 @@ from regrow.report.summary import summarise
 from regrow.study.results import Results
 
 _ROW = 0.17  # inches for one arm of one cell
+_LETTERS = 28  # of a setting of a cell on a narrow screen
 
 
 def figures(results: Results) -> Iterator[Drawing]:
@@ -75,11 +82,16 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
             mfc=colour, mec="white", mew=0.5, label=shown(arm),
         )  # fmt: skip
     narrow = is_narrow(figure)
-    # The name of a cell has its settings one after the other: on a narrow screen one below the other.
-    broken = ",\n" if narrow else ","
+    names = [shown(cell.cell).strip() for cell in found.cells]
+    if narrow:
+        # The name of a cell has its settings one after the other: here one below the other, cut off at their front,
+        # where those of one recipe are alike: long ones would leave no room for the differences.
+        names = [
+            ",\n".join(shortened(each, _LETTERS) for each in name.split(",")) for name in names
+        ]
     ax.set_yticks(
         [step * place + (len(arms) - 1) / 2 for place in range(len(found.cells))],
-        [shown(cell.cell).strip().replace(",", broken) for cell in found.cells],
+        names,
     )
     ax.set_ylim(step * len(found.cells) - 0.9, -0.9)
     ax.axvline(0.0, color=INK, lw=0.8)
@@ -89,4 +101,7 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
     told = f"Difference of {judged.accuracy} from {baseline}{judged.unit.of_drawn_difference}"
     ax.set_xlabel(told.replace(" from", "\nfrom").replace(" (", "\n(") if narrow else told)
     ax.set_ylabel("" if narrow else "Cell of the grid")
-    legend_above(ax, handles)
+    if narrow:  # as wide as the whole figure: names take half of it, and the axes are narrower than a legend
+        legend_of_panels(figure, handles)
+    else:
+        legend_above(ax, handles)
