@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
+from regrow._plural import plural
+
 
 @dataclass(frozen=True, kw_only=True)
 class Renewed:
@@ -192,22 +194,23 @@ class Report:
     def __str__(self) -> str:
         """A few lines for a terminal."""
         lines = [
-            f"{self.recipe}: {self.renewed} renewals in {self.steps} steps, {self.checks} checks, "
-            f"{self.seconds:.2f} s inside regrow"
+            f"{self.recipe}: {_counted(self.renewed, 'renewal')} in {_counted(self.steps, 'step')}, "
+            f"{_counted(self.checks, 'check')}, {self.seconds:.2f} s inside regrow"
         ]
         for layer, count in self.layers.items():
             own = [f for event in self.events if event.layer == layer for f in event.filters]
-            lines.append(f"  {layer}: {len(own)} renewals of {len(set(own))} of {count} filters")
+            told = f"{_counted(len(own), 'renewal')} of {len(set(own))}"
+            lines.append(f"  {layer}: {told} of {_counted(count, 'filter')}")
         lines += _of_tasks(self)
         for layer, gain in self.gains.items():
             lines.append(f"  {layer}: weights times {gain:.4g} before the first step (gain check)")
         if self.guarded:
             hits = sorted(self.guarded.items(), key=lambda item: -item[1])
             some = ", ".join(f"{layer} {count}" for layer, count in hits[:_SHOWN])
-            more = f" and {len(hits) - _SHOWN} more layers" * (len(hits) > _SHOWN)
+            more = f" and {_counted(len(hits) - _SHOWN, 'more layer')}" * (len(hits) > _SHOWN)
             lines.append(f"  steps that the guard has shortened, by layer: {some}{more}")
         if self.refused:
-            lines.append(f"  {self.refused} steps were not made: their gradients were not finite")
+            lines.append(f"  {_counted(self.refused, 'step')} not made: gradients were not finite")
         changes = [event.change for event in self.events if event.change is not None]
         if changes:
             lines.append(
@@ -243,8 +246,9 @@ class Report:
 
 def _of_tasks(report: Report) -> list[str]:
     """What was told of tasks, and what was done to the network as a whole."""
-    times = f"the whole network was changed {report.network_changes} times"
-    told = f"{report.boundaries} boundaries between tasks were told"
+    times = f"the whole network was changed {_counted(report.network_changes, 'time')}"
+    were = plural(report.boundaries, "boundary between tasks was", "boundaries between tasks were")
+    told = f"{report.boundaries} {were} told"
     if report.network_changes:
         return [f"  {times}; {told}" if report.boundaries else f"  {times}"]
     return [f"  {told}"] if report.boundaries else []
@@ -256,12 +260,12 @@ _SHOWN: Final = 3
 def _few(filters: Sequence[int]) -> str:
     """Some numbers of filters."""
     shown = ", ".join(str(each) for each in filters[:8])
-    more = len(filters) - 8
-    return (
-        f"filters {shown} and {more} more"
-        if more > 0
-        else f"filter{'s' * (len(filters) > 1)} {shown}"
-    )
+    more = f" and {len(filters) - 8} more" * (len(filters) > 8)
+    return f"{plural(len(filters), 'filter')} {shown}{more}"
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number} {plural(number, one)}"
 
 
 _Event = TypeVar("_Event", Renewed, Grafted)

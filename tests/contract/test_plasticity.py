@@ -78,6 +78,15 @@ class Run:
         raise AssertionError("it has not acted")
 
 
+@EACH
+def test_a_layer_of_one_unit_is_read_as_any_other(row: Row, batches: Batches) -> None:
+    """No axis of what it gives is one of channels."""
+    run = Run(dense(width=1), row.make(**row.eager))
+    for images, labels in batches(8):
+        run.step(images, labels)
+    assert run.regrower.report.checks > 0
+
+
 def adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=0.01)
 

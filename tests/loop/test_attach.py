@@ -594,8 +594,8 @@ def test_the_report_reads_well(
     regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(1))
     text = str(regrower.report)
-    assert text.splitlines()[0].startswith("randomout: 1 renewals in 1 steps, 1 checks")
-    assert "  3: 1 renewals of 1 of 6 filters" in text
+    assert text.splitlines()[0].startswith("randomout: 1 renewal in 1 step, 1 check")
+    assert "  3: 1 renewal of 1 of 6 filters" in text
 
 
 def test_half_precision_models_are_tested_against_the_threshold(

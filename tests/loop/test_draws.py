@@ -548,7 +548,7 @@ def test_a_split_is_refused_where_the_function_would_not_be_kept(
     name = {"GELU": "gelu", "Tanh": "tanh", "ReLU6": "hardtanh"}[act.__name__]
     with pytest.raises(
         ConfigError,
-        match=rf"'0' has {name} before its readers, and 1 more layers are refused: give attach\(exclude=\['0', '4'\]\)",
+        match=rf"'0' has {name} before its readers, and 1 more layer is refused: give attach\(exclude=\['0', '4'\]\)",
     ):
         attached(recipe("split", layers={"0": 1}), net, sgd(net))
 

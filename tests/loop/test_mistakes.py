@@ -179,7 +179,7 @@ def _wired(small_cnn: Make, **change: Any) -> Wiring:
         ({"reader": {"weight": "nope.weight"}}, "'0' needs nope.weight, which is not in the model"),
         ({"reader": {"groups": 4}}, "cannot have 4 groups with shape"),
         ({"reader": {"channels": ((9,), (1,), (2,), (3,))}}, "has channels 0 to 3, not 9"),
-        ({"reader": {"channels": ((0,),)}}, "lists 1 filters, the layer has 4"),
+        ({"reader": {"channels": ((0,),)}}, "lists 1 filter, the layer has 4"),
         ({"reader": {"alone": ((), (), (), ())}}, "one flag in alone for each of its channels"),
         (
             {"norm": {"channels": ((7,), (1,), (2,), (3,))}},

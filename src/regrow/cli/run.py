@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regrow._plural import plural
 from regrow.cli.cluster import joined, shared_files
 from regrow.cli.exits import BAD_USE, INTERRUPTED, TROUBLE, fail, say, told_as
 from regrow.cli.report import finish
@@ -251,8 +252,8 @@ def run(
         finish(folder, as_json=as_json)
     if new_crashes:
         fail(
-            f"{new_crashes} of {len(specs)} trials crashed; the report says why, --retry-crashed runs "
-            f"them again",
+            f"{new_crashes} of {len(specs)} {plural(len(specs), 'trial')} crashed; the report says why, "
+            "--retry-crashed runs them again",
             code=TROUBLE,
         )
 
@@ -292,9 +293,8 @@ def _work(
     before = {spec.trial: ended[spec.trial] for spec in specs if spec.trial in ended}
     todo = len(specs) - len(before)
     if not todo:
-        say(
-            f"{store.folder}: all {len(specs)} trials have ended already; the report is written anew"
-        )
+        all_ended = plural(len(specs), "its one trial has", f"all {len(specs)} trials have")
+        say(f"{store.folder}: {all_ended} ended already; the report is written anew")
         return 0
     processes = min(jobs or (available_cores() if settings.device == "cpu" else 1), todo)
     went_on = f", {len(before)} of them ended before" if before else ""
@@ -316,7 +316,7 @@ def _work(
         )
     if tally.interrupted:
         say(
-            f"stopped: {len(store.ended())} of {len(specs)} trials have ended and are kept in {store.folder}. "
+            f"stopped: {len(store.ended())} of {count(len(specs), 'trial')} have ended and are kept in {store.folder}. "
             f"The same command resumes from there:\n  {shlex.join(['regrow', *sys.argv[1:]])}"
         )
         raise typer.Exit(INTERRUPTED)

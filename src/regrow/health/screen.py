@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
+from regrow._plural import plural
 from regrow.health.layer_health import LayerHealth
 from regrow.health.symptoms import Symptom
 
@@ -34,7 +35,8 @@ def screen(health: Health) -> str:
     layers, symptoms, advice = health.layers, health.symptoms, health.advice
     units, told = sum(layer.count for layer in layers), ", ".join(health.evidence)
     lines = [
-        f"{len(layers)} layers, {units:,} units, {health.examples:,} examples; from {told}",
+        f"{len(layers)} {plural(len(layers), 'layer')}, {units:,} {plural(units, 'unit')}, "
+        f"{health.examples:,} {plural(health.examples, 'example')}; from {told}",
         *_resolution(health.examples),
         "",
         *_table(layers, symptoms),
@@ -92,7 +94,7 @@ def _table(layers: Sequence[LayerHealth], symptoms: Sequence[Symptom]) -> list[s
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     left = len(layers) - len(shown)
-    return [*lines, f"and {left} more layers: health.layers"] if left else lines
+    return [*lines, f"and {left} more {plural(left, 'layer')}: health.layers"] if left else lines
 
 
 def _grouped(symptoms: Sequence[Symptom], layers: Sequence[LayerHealth]) -> list[str]:
@@ -107,7 +109,9 @@ def _grouped(symptoms: Sequence[Symptom], layers: Sequence[LayerHealth]) -> list
         told = f"{worst.layer or 'network'}: {worst.text}"
         if len(several) > 1:
             units = sum(each.count for each in several)
-            first = f"in {len(several)} layers" + (f", {units} units" if units else "")
+            first = f"in {len(several)} layers" + (
+                f", {units} {plural(units, 'unit')}" if units else ""
+            )
             told = f"{first}; {told}"
         lines.append(f"- {told} ({worst.evidence}: {worst.formula})")
     return lines

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from regrow._named import in_one_line
+from regrow._plural import plural
 from regrow.errors import ConfigError, MissingExtraError, RegrowError, StoreError
 from regrow.lab import on_node
 from regrow.lab.worker import TICK_S, Died, Message, WorkerSettings, data_key, load_data
@@ -137,7 +138,8 @@ class RayTasks:
 
     def __str__(self) -> str:
         """How large it is, in words."""
-        return f"{self._slots} tasks at a time on {len(self._nodes)} nodes of a Ray cluster"
+        tasks, nodes = self._slots, len(self._nodes)
+        return f"{tasks} {plural(tasks, 'task')} at a time on {nodes} {plural(nodes, 'node')} of a Ray cluster"
 
     @property
     def jobs(self) -> int:

@@ -14,6 +14,7 @@ from typing import Final
 
 import torch
 
+from regrow._plural import plural
 from regrow.errors import (
     GuardWarning,
     LargeRenewalWarning,
@@ -149,7 +150,8 @@ class Warner:
     def left_out(self, count: int) -> None:
         """Nobody brings back the filters that are out."""
         self._warn(
-            f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
+            f"{count} {plural(count, 'filter is', 'filters are')} out of the network, and the recipe does not bring "
+            f"{plural(count, 'it', 'them')} back any more: call "
             f"regrower.bring_back() (recipe '{self._recipe}')"
         )
 

@@ -102,7 +102,9 @@ def _strip(layer: LayerHealth) -> Strip:
         runs.append(Run(state=state, word=_word(state), start=start, count=len(list(several))))
     counts = Counter(map(_word, layer.states()))
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return Strip(layer=layer, runs=tuple(runs), told=f"{layer.count} units: {told}")
+    return Strip(
+        layer=layer, runs=tuple(runs), told=f"{wording.count(layer.count, 'unit')}: {told}"
+    )
 
 
 def _pictures(health: Health) -> list[tuple[int, str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from regrow import _plural
+
 NOTHING: Final = "\N{EN DASH}"  # stands where no number is possible
 
 MINUS: Final = "\N{MINUS SIGN}"  # stands before a number below 0
@@ -80,7 +82,7 @@ def equals_p(p: float) -> str:
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number} {_plural.plural(number, noun, plural)}"
 
 
 def span(counts: Sequence[int]) -> str:

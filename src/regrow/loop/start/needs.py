@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from regrow._plural import plural
 from regrow.errors import ConfigError
 from regrow.graph import ExampleInputs, Wiring
 from regrow.graph.homogeneous import obstacles
@@ -42,7 +43,10 @@ def judged(
     refused |= _refused(renewal, found.values())
     if refused:
         paths = [path for path in found if path in refused]
-        more = f", and {len(paths) - 1} more layers are refused" if len(paths) > 1 else ""
+        others = len(paths) - 1
+        more = f", and {others} more {plural(others, 'layer is', 'layers are')} refused" * (
+            others > 0
+        )
         raise ConfigError(
             f"{refused[paths[0]]}{more}: give attach(exclude={paths!r}) to leave them alone"
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from regrow._plural import plural
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Norm, Reader, Wiring
 
@@ -58,7 +59,8 @@ def _check_channels(
 ) -> None:
     if len(channels) != layer.count:
         raise _foreign(
-            f"{what} of '{layer.path}' lists {len(channels)} filters, the layer has {layer.count}"
+            f"{what} of '{layer.path}' lists {len(channels)} {plural(len(channels), 'filter')}, the layer has "
+            f"{layer.count}"
         )
     wrong = [channel for each in channels for channel in each if not 0 <= channel < size]
     if wrong:
