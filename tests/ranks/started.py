@@ -8,8 +8,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).parent
 
@@ -70,6 +72,17 @@ def forked(program: str, ranks: int, out: Path, *scenarios: str) -> None:
         left = [process for process in left if process.is_alive()]
     told = "\n".join(path.read_text()[-6000:] for path in said if path.is_file())
     assert [process.exitcode for process in running] == [0] * ranks, told
+
+
+def as_program(main: Callable[[], None]) -> NoReturn:
+    """What such a program does when it is started by itself: its `main`, and then the process ends at once."""
+    # Where Python ends, threads of torch's that still give something back to it are stopped, and at times the whole
+    # process is aborted ("terminate called without an active exception"): on a busy machine one of a few dozen
+    # trainings, also without regrow.
+    main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _rank(program: str, arguments: list[str], variables: dict[str, str], said: Path) -> None:

@@ -39,6 +39,7 @@ from ranks.harness import (
     refusal,
     train,
 )
+from ranks.started import as_program
 from regrow.criteria import Liveness
 from regrow.errors import GuardWarning, LargeRenewalWarning, NonFiniteWarning
 from regrow.loop.measure.probe import Probe
@@ -650,4 +651,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -21,6 +21,7 @@ import torch.distributed as dist
 
 import regrow
 from partners.nets import EPOCH, EXAMPLE, step_of
+from ranks.started import as_program
 from ranks.train_partners import build, optimizer_of
 
 STEPS = 4 * EPOCH
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

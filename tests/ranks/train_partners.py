@@ -27,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 import regrow
 from partners.nets import EPOCH, EXAMPLE, Depthwise, Plain, Residual, random, step_of
 from ranks.harness import refusal
+from ranks.started import as_program
 
 STEPS = 2 * EPOCH + 1
 SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {}
@@ -354,4 +355,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

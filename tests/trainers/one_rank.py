@@ -11,9 +11,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from ranks.started import as_program
 from trainers import kit
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Train, and write down what came of it."""
     torch.set_num_threads(1)
     name, folder, rank, port = sys.argv[1:]
     os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
@@ -27,3 +30,7 @@ if __name__ == "__main__":
     weights = {key: each for key, each in ended.weights.items() if "running" not in key}
     events = [(each.step, each.layer, list(each.filters)) for each in ended.events]
     torch.save({"weights": weights, "events": events}, f"{folder}/{rank}.pt")
+
+
+if __name__ == "__main__":
+    as_program(main)
