@@ -209,7 +209,8 @@ class OutletRange:
 
     def _add(self, x: Tensor, tensors: PassTensors) -> None:
         each, many = tensors.sums(x, self._rest)
-        flat = each.reshape(3, -1)  # of a layer of one unit no axis is of channels
+        # Of a layer of one unit no axis is of channels.
+        flat = each.flatten(1) if each.ndim > 1 else each[:, None]
         each_place = many // max(len(self._outlet.units), 1)
         if self._many_each is None or each_place != self._many_each[0]:
             # The same in nearly every pass.
