@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -155,7 +156,7 @@ def _named(situation: Situation, run: Run) -> Row:
     """Whether the report names who is left alone and why, one warning does, and nobody else is named."""
     unnamed: list[str] = []
     misnamed: list[str] = []
-    lines = [line for line in str(run.report).splitlines() if "renewals of" not in line]
+    lines = [line for line in str(run.report).splitlines() if not re.search("renewals? of", line)]
     for kind in ("blocked", "starved", "given_up"):
         wanted: dict[str, Quiet] = dict(getattr(situation, kind))
         named: dict[str, Sequence[int]] = getattr(run.report, kind, {})
