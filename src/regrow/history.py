@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
-from regrow._plural import plural
+from regrow._plural import count, plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,23 +194,23 @@ class Report:
     def __str__(self) -> str:
         """A few lines for a terminal."""
         lines = [
-            f"{self.recipe}: {_counted(self.renewed, 'renewal')} in {_counted(self.steps, 'step')}, "
-            f"{_counted(self.checks, 'check')}, {self.seconds:.2f} s inside regrow"
+            f"{self.recipe}: {count(self.renewed, 'renewal')} in {count(self.steps, 'step')}, "
+            f"{count(self.checks, 'check')}, {self.seconds:.2f} s inside regrow"
         ]
-        for layer, count in self.layers.items():
+        for layer, filters in self.layers.items():
             own = [f for event in self.events if event.layer == layer for f in event.filters]
-            told = f"{_counted(len(own), 'renewal')} of {len(set(own))}"
-            lines.append(f"  {layer}: {told} of {_counted(count, 'filter')}")
+            told = f"{count(len(own), 'renewal')} of {len(set(own))}"
+            lines.append(f"  {layer}: {told} of {count(filters, 'filter')}")
         lines += _of_tasks(self)
         for layer, gain in self.gains.items():
             lines.append(f"  {layer}: weights times {gain:.4g} before the first step (gain check)")
         if self.guarded:
             hits = sorted(self.guarded.items(), key=lambda item: -item[1])
-            some = ", ".join(f"{layer} {count}" for layer, count in hits[:_SHOWN])
-            more = f" and {_counted(len(hits) - _SHOWN, 'more layer')}" * (len(hits) > _SHOWN)
+            some = ", ".join(f"{layer} {steps}" for layer, steps in hits[:_SHOWN])
+            more = f" and {count(len(hits) - _SHOWN, 'more layer')}" * (len(hits) > _SHOWN)
             lines.append(f"  steps that the guard has shortened, by layer: {some}{more}")
         if self.refused:
-            lines.append(f"  {_counted(self.refused, 'step')} not made: gradients were not finite")
+            lines.append(f"  {count(self.refused, 'step')} not made: gradients were not finite")
         changes = [event.change for event in self.events if event.change is not None]
         if changes:
             lines.append(
@@ -246,7 +246,7 @@ class Report:
 
 def _of_tasks(report: Report) -> list[str]:
     """What was told of tasks, and what was done to the network as a whole."""
-    times = f"the whole network was changed {_counted(report.network_changes, 'time')}"
+    times = f"the whole network was changed {count(report.network_changes, 'time')}"
     were = plural(report.boundaries, "boundary between tasks was", "boundaries between tasks were")
     told = f"{report.boundaries} {were} told"
     if report.network_changes:
@@ -262,10 +262,6 @@ def _few(filters: Sequence[int]) -> str:
     shown = ", ".join(str(each) for each in filters[:8])
     more = f" and {len(filters) - 8} more" * (len(filters) > 8)
     return f"{plural(len(filters), 'filter')} {shown}{more}"
-
-
-def _counted(number: int, one: str) -> str:
-    return f"{number} {plural(number, one)}"
 
 
 _Event = TypeVar("_Event", Renewed, Grafted)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from regrow._plural import count
 from regrow.cli.exits import say
 from regrow.lab.events import Ended, Event, Noticed, Progressed
 from regrow.report.unit import ACCURACY, ERROR, Unit
-from regrow.report.wording import count
 
 if TYPE_CHECKING:
     from rich.console import Group

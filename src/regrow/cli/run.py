@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regrow._plural import plural
+from regrow._plural import count, plural
 from regrow.cli.cluster import joined, shared_files
 from regrow.cli.exits import BAD_USE, INTERRUPTED, TROUBLE, fail, say, told_as
 from regrow.cli.report import finish
@@ -252,7 +252,7 @@ def run(
         finish(folder, as_json=as_json)
     if new_crashes:
         fail(
-            f"{new_crashes} of {len(specs)} {plural(len(specs), 'trial')} crashed; the report says why, "
+            f"{new_crashes} of {count(len(specs), 'trial')} crashed; the report says why, "
             "--retry-crashed runs them again",
             code=TROUBLE,
         )
@@ -285,7 +285,6 @@ def _work(
     from regrow.lab.environment import available_cores
     from regrow.lab.executor import run_study
     from regrow.lab.study_log import StudyLog
-    from regrow.report.wording import count
 
     if retry_crashed and (forgotten := store.forget_crashed()):
         say(f"{count(forgotten, 'crashed trial')} {'runs' if forgotten == 1 else 'run'} again")

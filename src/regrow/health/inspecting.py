@@ -212,11 +212,8 @@ def _may_have_labels(batch: Batch) -> bool:
 def _tells_loss(model: nn.Module, example: Any) -> bool:
     """Whether a model works out a loss though nobody has told it labels, as autoencoders do."""
     args, named = call_arguments(example)
-    with (
-        undisturbed(model),
-        torch.enable_grad(),
-        suppress(Exception),
-    ):  # with gradients some do not run
+    # With gradients some do not run.
+    with undisturbed(model), torch.enable_grad(), suppress(Exception):
         value = own_loss(model(*args, **named))
         return value is not None and value.requires_grad
     return False

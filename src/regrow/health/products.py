@@ -48,9 +48,8 @@ class Products:
         # The next call is compared alone, and the matrix is gone when it has passed.
         self.once = False
         self._count = count  # units of the layer
-        self._some = (
-            some  # where those that are compared have their places, (units, places of each)
-        )
+        # Where those that are compared have their places, (units, places of each).
+        self._some = some
         self._units = units[some[:, 0]]  # which they are
         # Every place, one after the other.
         self._whole = torch.equal(some.flatten(), torch.arange(len(units), device=units.device))

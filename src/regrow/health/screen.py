@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from regrow._plural import plural
+from regrow._plural import count, plural
 from regrow.health.layer_health import LayerHealth
 from regrow.health.symptoms import Symptom
 
@@ -35,7 +35,7 @@ def screen(health: Health) -> str:
     layers, symptoms, advice = health.layers, health.symptoms, health.advice
     units, told = sum(layer.count for layer in layers), ", ".join(health.evidence)
     lines = [
-        f"{len(layers)} {plural(len(layers), 'layer')}, {units:,} {plural(units, 'unit')}, "
+        f"{count(len(layers), 'layer')}, {units:,} {plural(units, 'unit')}, "
         f"{health.examples:,} {plural(health.examples, 'example')}; from {told}",
         *_resolution(health.examples),
         "",
@@ -109,9 +109,8 @@ def _grouped(symptoms: Sequence[Symptom], layers: Sequence[LayerHealth]) -> list
         told = f"{worst.layer or 'network'}: {worst.text}"
         if len(several) > 1:
             units = sum(each.count for each in several)
-            first = f"in {len(several)} layers" + (
-                f", {units} {plural(units, 'unit')}" if units else ""
-            )
+            of_units = f", {count(units, 'unit')}" if units else ""
+            first = f"in {len(several)} layers{of_units}"
             told = f"{first}; {told}"
         lines.append(f"- {told} ({worst.evidence}: {worst.formula})")
     return lines

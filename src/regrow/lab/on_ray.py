@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from regrow._named import in_one_line
-from regrow._plural import plural
+from regrow._plural import count
 from regrow.errors import ConfigError, MissingExtraError, RegrowError, StoreError
 from regrow.lab import on_node
 from regrow.lab.worker import TICK_S, Died, Message, WorkerSettings, data_key, load_data
@@ -138,8 +138,8 @@ class RayTasks:
 
     def __str__(self) -> str:
         """How large it is, in words."""
-        tasks, nodes = self._slots, len(self._nodes)
-        return f"{tasks} {plural(tasks, 'task')} at a time on {nodes} {plural(nodes, 'node')} of a Ray cluster"
+        tasks, nodes = count(self._slots, "task"), count(len(self._nodes), "node")
+        return f"{tasks} at a time on {nodes} of a Ray cluster"
 
     @property
     def jobs(self) -> int:

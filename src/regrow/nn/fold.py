@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
-from regrow._plural import plural
+from regrow._plural import count
 from regrow.errors import TraceError
 from regrow.graph.calling import ExampleInputs, call_arguments, map_tensors, tensors_in
 from regrow.graph.trace import unwrap
@@ -51,7 +51,7 @@ class FoldReport:
     def __str__(self) -> str:
         """One line for each thing moved or left."""
         lines = [
-            f"{len(self.folded)} {plural(len(self.folded), 'layer')} folded, {len(self.removed)} of them removed; "
+            f"{count(len(self.folded), 'layer')} folded, {len(self.removed)} of them removed; "
             f"outputs differ by {self.largest_difference:.1e} in float64, {self.rounding:.1e} in the model's dtype"
         ]
         for title, notes in (("folded", self.folded), ("left", self.left)):
@@ -231,10 +231,8 @@ class _Folding:
             write_gains(layer, torch.where(moved, 1.0, gains))
             self._note(path, f"g into {name}")
             if not bool(moved.all()):
-                self._leave(
-                    path,
-                    f"g of {(few := int((~moved).sum()))} {plural(few, 'channel')}, which is not above 0",
-                )
+                few = count(int((~moved).sum()), "channel")
+                self._leave(path, f"g of {few}, which is not above 0")
         if not has_bias:
             return
         if layer.relu or not all(rules.lets_shift_pass(each) for each in between):

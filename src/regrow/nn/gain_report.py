@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from textwrap import wrap
 
-from regrow._plural import plural
+from regrow._plural import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class GainReport:
         """One line a layer."""
         lines = [
             f"rms(output) / rms(input), to be within {self.low:g} and {self.high:g}: "
-            f"{len(self.scaled)} of {len(self.layers)} {plural(len(self.layers), 'layer')} scaled"
+            f"{len(self.scaled)} of {count(len(self.layers), 'layer')} scaled"
         ]
         for layer in self.layers:
             line = f"{layer.path}: " + ("silent" if layer.ratio is None else f"{layer.ratio:.4g}")

@@ -46,9 +46,8 @@ class Recorder(WatchingMode):
 
     def __init__(
         self,
-        modules: Container[
-            nn.Module
-        ],  # the model's: others that run meanwhile are none of its parts
+        # The model's: others that run meanwhile are none of its parts.
+        modules: Container[nn.Module],
         taken: dict[nn.Module, list[Arrival]],
         given: dict[nn.Module, list[Value | None]],
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Self, final
 
 from torch import Tensor
 
-from regrow._plural import plural
+from regrow._plural import count
 from regrow.errors import ConfigError, NonFiniteWarning, StateError
 from regrow.history import Grafted, PartnerReport
 from regrow.loop.detached import Detached
@@ -162,8 +162,8 @@ class Grafter:
             self._told_nonfinite = True
             warnings.warn(
                 f"network {alone[0].partner}, {alone[0].layer}: its weights or its partner's are not finite, "
-                f"and the layer is left alone (graft after step {alone[0].step + 1}, {len(alone)} "
-                f"{plural(len(alone), 'layer')}; shown once)",
+                f"and the layer is left alone (graft after step {alone[0].step + 1}, "
+                f"{count(len(alone), 'layer')}; shown once)",
                 NonFiniteWarning,
                 stacklevel=4,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from regrow import _plural
+from regrow._plural import count as count  # noqa: PLC0414 # sentences and templates ask for it here
 
 NOTHING: Final = "\N{EN DASH}"  # stands where no number is possible
 
@@ -78,11 +78,6 @@ def equals_p(p: float) -> str:
     """Write "p = 0.031" or "p < 0.001"."""
     written = p_value(p)
     return f"p {written}" if written.startswith("<") else f"p = {written}"
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun."""
-    return f"{number} {_plural.plural(number, noun, plural)}"
 
 
 def span(counts: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from regrow._plural import plural
+from regrow._plural import count as counted
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
 from regrow.selection.base import Selection
@@ -46,6 +46,6 @@ class CountsOf(Selection):
                 )
             if count > counts[layer]:
                 raise ConfigError(
-                    f"the run to copy renewed {count} {plural(count, 'filter')} of '{layer}' at step {step}, "
+                    f"the run to copy renewed {counted(count, 'filter')} of '{layer}' at step {step}, "
                     f"which has {counts[layer]} here"
                 )

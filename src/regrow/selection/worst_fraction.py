@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from regrow._checks import check_fraction
-from regrow._plural import plural
+from regrow._plural import count
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
 from regrow.selection.base import Selection
@@ -59,7 +59,7 @@ class WorstFraction(Selection):
         total = sum(counts.values())
         if share_of(self.fraction, total) < 1:
             raise ConfigError(
-                f"fraction={self.fraction} of {total} {plural(total, 'filter')} is less than one: give a larger share"
+                f"fraction={self.fraction} of {count(total, 'filter')} is less than one: give a larger share"
             )
         if all(
             min(share_of(self.most_of_layer, count), count - 1) < 1 for count in counts.values()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from regrow._plural import plural
+from regrow._plural import count
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Norm, Reader, Wiring
 
@@ -59,7 +59,7 @@ def _check_channels(
 ) -> None:
     if len(channels) != layer.count:
         raise _foreign(
-            f"{what} of '{layer.path}' lists {len(channels)} {plural(len(channels), 'filter')}, the layer has "
+            f"{what} of '{layer.path}' lists {count(len(channels), 'filter')}, the layer has "
             f"{layer.count}"
         )
     wrong = [channel for each in channels for channel in each if not 0 <= channel < size]
